@@ -1,0 +1,122 @@
+"""The lazy click group: lists, completes and helps from the registry, imports one command on call.
+
+Nothing here imports a plugin but `resolve_command`, and that only the one that was named.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ptools import config, registry
+from ptools.errors import PluginError, UsageError, suggestion
+from ptools.output import note
+from ptools.registry import CONFLICT, PLUGINS, READY, Plugin
+
+RUNNING = "ptools.running"  # ctx.meta: the Plugin whose command was called
+_FOUND = "ptools.plugins"  # ctx.meta: name -> Plugin
+
+
+class PluginGroup(click.Group):
+    """A click.Group whose commands are the entry points of `ptools.plugins`."""
+
+    def plugins(self, ctx: click.Context) -> dict[str, Plugin]:
+        """Return the plugins that own a command name: the ready ones, and conflicts to be told."""
+        if _FOUND not in ctx.meta:
+            ctx.meta[_FOUND] = registry.owners(PLUGINS)
+        found: dict[str, Plugin] = ctx.meta[_FOUND]
+        return found
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.plugins(ctx))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        plugin = self.plugins(ctx).get(cmd_name)
+        return load_command(plugin) if plugin else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, *rest = args
+        if name.startswith("-"):
+            ctx.fail(f"No such option: {name}")
+        plugin = self.plugins(ctx).get(name)
+        if plugin is None:
+            if ctx.resilient_parsing:  # completion: nothing to offer, nothing to say
+                return None, None, []
+            raise UsageError(self._no_command(ctx, name))
+        ctx.meta[RUNNING] = plugin
+        try:
+            command = load_command(plugin)
+        except PluginError:
+            if ctx.resilient_parsing:
+                return None, None, []
+            raise
+        ctx.default_map = {name: self._defaults(ctx, command, name, rest)}
+        return name, command, rest
+
+    def _defaults(
+        self, ctx: click.Context, command: click.Command, name: str, rest: list[str]
+    ) -> dict[str, Any]:
+        """Return the options' defaults in force; a bad ptools.toml must not keep --help away."""
+        try:
+            return config.defaults(command, name, self.plugins(ctx))
+        except UsageError as error:
+            if ctx.resilient_parsing:
+                return {}
+            if not set(rest) & set(ctx.help_option_names):
+                raise
+            note(f"Warning: {error}")
+            return {}
+
+    def _no_command(self, ctx: click.Context, name: str) -> str:
+        off = [p for p in registry.find(PLUGINS) if p.name == name and p.state not in (READY, CONFLICT)]
+        if off:
+            return f"'{name}' of {off[0].origin} is {off[0].state}: {off[0].detail}."
+        close = suggestion(name, self.list_commands(ctx))
+        return f"No such command '{name}'.{close or ' See all: ptools --help'}"
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        plugins = self.plugins(ctx).values()
+        for title, builtin in (("Commands", True), ("Plugins", False)):
+            rows = [(p.name, _described(p)) for p in plugins if p.builtin is builtin]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete from the registry; click's own method would import every plugin that matches."""
+        from click.shell_completion import CompletionItem
+
+        items = [
+            CompletionItem(name, help=registry.summary(plugin))
+            for name, plugin in self.plugins(ctx).items()
+            if name.startswith(incomplete)
+        ]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _described(plugin: Plugin) -> str:
+    if plugin.state == CONFLICT:
+        return f"({plugin.detail})"
+    text = registry.summary(plugin)
+    return text if plugin.builtin else f"{text} [{plugin.distribution}]".strip()
+
+
+def load_command(plugin: Plugin) -> click.Command:
+    """Import one plugin and return its command, named as its entry point. Raises PluginError."""
+    command = registry.load(plugin)
+    if not isinstance(command, click.Command):
+        kind = type(command).__name__
+        raise PluginError(
+            f"plugin '{plugin.name}' of {plugin.origin} yields a {kind}, not a click.Command; "
+            f"decorate it with @click.command() or pip uninstall {plugin.distribution}"
+        )
+    command.name = plugin.name
+    if not command.help:  # the module's docstring is the help: written once
+        import sys
+
+        module = sys.modules.get(plugin.reference.partition(":")[0].strip())
+        command.help = module.__doc__ if module else None
+    return command

@@ -1,0 +1,76 @@
+"""Shared options and parameter types, written once.
+
+    examples(...)     the `Examples:` block that ends a command's --help
+    json_option       --json                      device, list, plugins, shapes, train
+    force_option      --force                     plugins new, train
+    seed_option       --seed                      train
+    device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
+    SIZES             parameter type: 32, 3x5, 32x48x64 -> tuple of int    shapes
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+force_option = click.option("--force", is_flag=True, help="Overwrite what exists.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of everything random."
+)
+
+
+def examples(*lines: str) -> str:
+    """Return the epilog of a command: its examples, one a line, left as they are by click."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+class Sizes(click.ParamType):
+    """Whole numbers joined by x, one per dimension: `32`, `3x5`, `32x48x64`."""
+
+    name = "sizes"
+
+    def __init__(self, *, least: int = 1, most: int = 3, words: tuple[str, ...] = ()) -> None:
+        self.least, self.most, self.words = least, most, words
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...] | str:
+        if isinstance(value, tuple) or value in self.words:
+            return value
+        text = str(value).strip()
+        if not re.fullmatch(r"-?[0-9]{1,18}([x×,]-?[0-9]{1,18})*", text):
+            also = "".join(f", or '{word}'" for word in self.words)
+            self.fail(f"'{value}' is no size: write 32, or 32x48 for two dimensions{also}.", param, ctx)
+        sizes = tuple(int(part) for part in re.split("[x×,]", text))
+        if len(sizes) > self.most:
+            self.fail(f"'{value}' has {len(sizes)} dimensions; at most {self.most}.", param, ctx)
+        if min(sizes) < self.least:
+            self.fail(f"'{value}': every size must be at least {self.least}.", param, ctx)
+        return sizes
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "N[xN[xN]]"
+
+
+class Device(click.ParamType):
+    """A torch device by name: auto, cpu, cuda, cuda:1, mps, xpu."""
+
+    name = "device"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        if re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]{1,3})?", str(value)):
+            return str(value)
+        return self.fail(f"'{value}' is no device: auto, cpu, cuda, cuda:1, mps or xpu.", param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "auto|cpu|cuda[:N]|mps|xpu"
+
+
+device_option = click.option(
+    "--device", type=Device(), default="auto", help="Where to compute; auto takes a GPU if one works."
+)

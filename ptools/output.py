@@ -1,0 +1,105 @@
+"""The one place that prints.
+
+    result(text)        stdout   a line of the result
+    document(value)     stdout   the result as exactly one JSON document
+    table(heads, rows)  stdout   the result as a table
+    note(text)          stderr   conversation: what is going on, what to try next
+    progress(...)       stderr   a bar, on a terminal only
+    program(name)       how to call a program in the commands a note proposes
+
+stdout is the result, stderr is the conversation. Piped output has no control codes and no
+wrapped cells; NO_COLOR is kept. rich is imported only where a table or a bar is drawn on a
+terminal, so that small commands stay fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def result(text: str = "") -> None:
+    """Print a line of the result."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """Print a line of conversation."""
+    click.echo(text, err=True)
+
+
+def document(value: Any) -> None:
+    """Print `value` as one JSON document; nan and inf become null, as JSON has neither."""
+    import json
+
+    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None  # inf - inf and nan - nan are nan
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: drawn to the width of a terminal, plain aligned columns in a pipe."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _draw(heads, cells)
+        return
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    for row in [list(heads), *cells]:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        result("  ".join(padded).rstrip())
+
+
+def _draw(heads: Sequence[str], cells: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for head in heads:
+        drawn.add_column(head, overflow="fold")
+    for row in cells:
+        drawn.add_row(*map(Text, row))
+    Console().print(drawn)
+
+
+def progress(*columns: Any) -> Progress:
+    """Return a rich progress bar on stderr, drawn 10 times a second, off unless a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, refresh_per_second=10, disable=not console.is_terminal)
+
+
+def program(name: str) -> str:
+    """Return how to call `name` from here: with its folder where ptools was called with one."""
+    import os
+
+    folder = os.path.dirname(sys.argv[0])
+    beside = os.path.join(folder, name)
+    on_path = any(os.path.exists(os.path.join(p, "ptools")) for p in os.get_exec_path())
+    return beside if folder and not on_path and os.path.exists(beside) else name
+
+
+def discard(stream: TextIO) -> None:
+    """Point a broken stream at the null device, so that closing it cannot fail once more."""
+    import os
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -1,0 +1,233 @@
+"""The engine behind `train`: pytorch-ignite's Engine over our own batches.
+
+    Settings     what to do: epochs, batch size, learning rate, seed, device
+    Running      the epoch so far, for a progress bar
+    Epoch        what one epoch measured
+    check(...)   does the model take these images? before anything is written
+    fit(...)     train a model; calls you back per batch and per epoch
+    score(...)   loss and accuracy of a model on a split
+
+ignite is imported here and only when `fit` runs: `--help` and other commands never pay for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ptools.data import Batches, ImageSet
+from ptools.errors import PtoolsError, UsageError, cause
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Epoch", "Running", "Settings", "check", "fit", "pick_device", "score"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to do. `lr` is the peak of the one-cycle schedule (Smith & Topin, arXiv:1708.07120)."""
+
+    epochs: int = 8
+    batch_size: int = 64
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass
+class Running:
+    """The epoch so far. The sums stay on the device: reading `loss` is a CPU-GPU sync."""
+
+    total: int  # batches of all epochs
+    loss_sum: Tensor
+    right_sum: Tensor
+    done: int = 0  # batches so far, of `total`
+    count: int = 0  # samples so far, of this epoch
+
+    def reset(self) -> None:
+        self.count = 0
+        self.loss_sum.zero_()
+        self.right_sum.zero_()
+
+    @property
+    def loss(self) -> float:
+        return self.loss_sum.item() / max(self.count, 1)
+
+    @property
+    def accuracy(self) -> float:
+        return self.right_sum.item() / max(self.count, 1)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch measured: losses are mean cross-entropy in nats, accuracies in 0..1."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+    seconds: float
+
+
+def pick_device(name: str) -> str:
+    """Return `name`, with `auto` decided. Raises UsageError where the device is not there."""
+    import torch
+
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator() if _accelerated() else None
+        return accelerator.type if accelerator else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name} cannot be used here; 'ptools device' says why.") from error
+    return name
+
+
+def _accelerated() -> bool:
+    import torch
+
+    return hasattr(torch, "accelerator") and torch.accelerator.is_available()
+
+
+def score(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy of `model` over `batches`, in eval mode."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    model.eval()
+    count, loss, right = 0, torch.zeros((), device=batches.labels.device), 0
+    with torch.inference_mode():
+        for images, labels in batches:
+            logits = model(images)  # (B, classes)
+            loss += cross_entropy(logits, labels, reduction="sum")
+            right += int((logits.argmax(1) == labels).sum())
+            count += len(labels)
+    return loss.item() / max(count, 1), right / max(count, 1)
+
+
+def fit(
+    model: nn.Module,
+    data: ImageSet,
+    settings: Settings,
+    *,
+    on_batch: Callable[[Running], None] = lambda _: None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> list[Epoch]:
+    """Train `model` in place on `data.train` and return what every epoch measured.
+
+    Raises PtoolsError when the loss is no longer finite.
+    """
+    from ignite.engine import Engine, Events
+
+    statistics = data.statistics()
+    train = Batches(
+        data.train,
+        statistics,
+        batch_size=settings.batch_size,
+        device=settings.device,
+        shuffle_seed=settings.seed,
+    )
+    val = Batches(data.val, statistics, batch_size=1024, device=settings.device)
+    step = _Step(model, settings, len(train) * settings.epochs)
+    engine = Engine(step)
+    engine.logger.disabled = True  # it repeats our errors on stderr
+    history: list[Epoch] = []
+
+    @engine.on(Events.EPOCH_STARTED)
+    def begin(engine: Any) -> None:
+        model.train()
+        step.begin()
+
+    @engine.on(Events.ITERATION_COMPLETED)
+    def tell(engine: Any) -> None:
+        on_batch(step.running)
+
+    @engine.on(Events.EPOCH_COMPLETED)
+    def measure(engine: Any) -> None:
+        history.append(_measure(engine.state.epoch, step, val))
+        on_epoch(history[-1])
+
+    engine.run(train, max_epochs=settings.epochs)
+    return history
+
+
+def check(model: nn.Module, data: ImageSet, settings: Settings) -> None:
+    """Run two images through the model, so that a misfit is one line before anything is written.
+
+    Raises UsageError where `model` does not take the images, or does not return (N, classes).
+    """
+    import torch
+
+    classes, images = len(data.classes), torch.zeros(2, *data.shape, device=settings.device)
+    try:
+        with torch.inference_mode():
+            logits = model.eval()(images)
+    except Exception as error:  # the model is the user's code
+        raise UsageError(f"the model does not take images of {data.shape}: {cause(error)}") from error
+    shape = tuple(getattr(logits, "shape", ()))
+    if shape != (2, classes):
+        got = shape or type(logits).__name__
+        raise UsageError(f"for 2 images the model returns {got}; {classes} classes need (2, {classes}).")
+
+
+class _Step:
+    """One optimiser step: Nesterov SGD on cross-entropy under a one-cycle learning rate."""
+
+    def __init__(self, model: nn.Module, settings: Settings, total: int) -> None:
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        self.model, self.settings, self.cross_entropy = model, settings, cross_entropy
+        self.optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=True,
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=settings.lr, total_steps=total + 1
+        )
+        loss_sum, right_sum = torch.zeros(2, device=settings.device).unbind()
+        self.running = Running(total, loss_sum, right_sum)
+        self.begin()
+
+    def begin(self) -> None:
+        self.started = perf_counter()
+        self.lr = self.schedule.get_last_lr()[0]
+        self.running.reset()
+
+    def __call__(self, engine: Any, batch: tuple[Tensor, Tensor]) -> None:
+        images, labels = batch  # (B, C, H, W), (B,)
+        logits = self.model(images)  # (B, classes)
+        loss = self.cross_entropy(logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        running = self.running
+        running.loss_sum += loss.detach() * len(labels)
+        running.right_sum += (logits.detach().argmax(1) == labels).sum()
+        running.count += len(labels)
+        running.done += 1
+
+
+def _measure(number: int, step: _Step, val: Batches) -> Epoch:
+    from math import isfinite
+
+    running, lr = step.running, step.settings.lr
+    if not isfinite(running.loss):
+        raise PtoolsError(
+            f"the loss became {running.loss} in epoch {number}; try --lr {lr / 10:g}, not {lr:g}."
+        )
+    loss, accuracy = running.loss, running.accuracy
+    val_loss, val_accuracy = score(step.model, val)
+    seconds = perf_counter() - step.started
+    return Epoch(number, loss, accuracy, val_loss, val_accuracy, step.lr, seconds)
