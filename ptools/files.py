@@ -1,7 +1,7 @@
 """Writing so that nothing is lost: a file is whole or not there, and nothing is overwritten unasked.
 
-    write(path, ...)     a temporary file beside it, flush, fsync, rename
-    claim(folder, ...)   a folder of our own for results, or an error that says how to get one
+write(path, ...)     a temporary file beside it, flush, fsync, rename
+claim(folder, ...)   a folder of our own for results, or an error that says how to get one
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import BinaryIO
 from ptools.errors import FileError
 
 
-def write(path: Path, content: bytes | str | Callable[[BinaryIO], object], *, force: bool = False) -> None:
+def write(
+    path: Path, content: bytes | str | Callable[[BinaryIO], object], *, force: bool = False
+) -> None:
     """Write `content` to `path`, whole or not at all; a callable gets the open binary file.
 
     Raises FileError where `path` exists and `force` is False, and where the disk says no.

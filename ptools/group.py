@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from ptools import config, registry
-from ptools.errors import PluginError, UsageError, suggestion
+from ptools.errors import PluginError, PtoolsError, UsageError, suggestion
 from ptools.output import note
 from ptools.registry import CONFLICT, PLUGINS, READY, Plugin
 
 RUNNING = "ptools.running"  # ctx.meta: the Plugin whose command was called
 _FOUND = "ptools.plugins"  # ctx.meta: name -> Plugin
+_DEAD_END = "ptools.dead-end"  # ctx.meta: completion stands behind a command that cannot be had
 
 
 class PluginGroup(click.Group):
@@ -41,20 +42,22 @@ class PluginGroup(click.Group):
         name, *rest = args
         if name.startswith("-"):
             ctx.fail(f"No such option: {name}")
-        plugin = self.plugins(ctx).get(name)
-        if plugin is None:
-            if ctx.resilient_parsing:  # completion: nothing to offer, nothing to say
-                return None, None, []
-            raise UsageError(self._no_command(ctx, name))
-        ctx.meta[RUNNING] = plugin
         try:
-            command = load_command(plugin)
-        except PluginError:
-            if ctx.resilient_parsing:
-                return None, None, []
-            raise
+            command = self._load(ctx, name)
+        except PtoolsError:
+            if not ctx.resilient_parsing:
+                raise
+            ctx.meta[_DEAD_END] = True  # completion: nothing to offer, nothing to say
+            return None, None, []
         ctx.default_map = {name: self._defaults(ctx, command, name, rest)}
         return name, command, rest
+
+    def _load(self, ctx: click.Context, name: str) -> click.Command:
+        plugin = self.plugins(ctx).get(name)
+        if plugin is None:
+            raise self._no_command(ctx, name)
+        ctx.meta[RUNNING] = plugin
+        return load_command(plugin)
 
     def _defaults(
         self, ctx: click.Context, command: click.Command, name: str, rest: list[str]
@@ -70,12 +73,13 @@ class PluginGroup(click.Group):
             note(f"Warning: {error}")
             return {}
 
-    def _no_command(self, ctx: click.Context, name: str) -> str:
-        off = [p for p in registry.find(PLUGINS) if p.name == name and p.state not in (READY, CONFLICT)]
-        if off:
-            return f"'{name}' of {off[0].origin} is {off[0].state}: {off[0].detail}."
-        close = suggestion(name, self.list_commands(ctx))
-        return f"No such command '{name}'.{close or ' See all: ptools --help'}"
+    def _no_command(self, ctx: click.Context, name: str) -> PtoolsError:
+        for plugin in registry.find(PLUGINS):
+            if plugin.name == name:  # it is there, but it owns no name
+                what = f"plugin '{name}' of {plugin.origin} is {plugin.state}"
+                return PluginError(f"{what}: {plugin.detail}.")
+        close = suggestion(name, self.list_commands(ctx)) or " See: ptools --help"
+        return UsageError(f"no such command '{name}'.{close}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         plugins = self.plugins(ctx).values()
@@ -89,6 +93,8 @@ class PluginGroup(click.Group):
         """Complete from the registry; click's own method would import every plugin that matches."""
         from click.shell_completion import CompletionItem
 
+        if _DEAD_END in ctx.meta:
+            return []
         items = [
             CompletionItem(name, help=registry.summary(plugin))
             for name, plugin in self.plugins(ctx).items()

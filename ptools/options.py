@@ -1,11 +1,11 @@
 """Shared options and parameter types, written once.
 
-    examples(...)     the `Examples:` block that ends a command's --help
-    json_option       --json                      device, list, plugins, shapes, train
-    force_option      --force                     plugins new, train
-    seed_option       --seed                      train
-    device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
-    SIZES             parameter type: 32, 3x5, 32x48x64 -> tuple of int    shapes
+examples(...)     the `Examples:` block that ends a command's --help
+json_option       --json                      device, list, plugins, shapes, train
+force_option      --force                     plugins new, train
+seed_option       --seed                      train
+device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
+SIZES             parameter type: 32, 3x5, 32x48x64 -> tuple of int    shapes
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Sizes(click.ParamType):
         text = str(value).strip()
         if not re.fullmatch(r"-?[0-9]{1,18}([x×,]-?[0-9]{1,18})*", text):
             also = "".join(f", or '{word}'" for word in self.words)
-            self.fail(f"'{value}' is no size: write 32, or 32x48 for two dimensions{also}.", param, ctx)
+            self.fail(
+                f"'{value}' is no size: write 32, or 32x48 for two dimensions{also}.", param, ctx
+            )
         sizes = tuple(int(part) for part in re.split("[x×,]", text))
         if len(sizes) > self.most:
             self.fail(f"'{value}' has {len(sizes)} dimensions; at most {self.most}.", param, ctx)
@@ -60,17 +62,20 @@ class Device(click.ParamType):
 
     name = "device"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]{1,3})?", str(value)):
             return str(value)
-        return self.fail(f"'{value}' is no device: auto, cpu, cuda, cuda:1, mps or xpu.", param, ctx)
+        return self.fail(
+            f"'{value}' is no device: auto, cpu, cuda, cuda:1, mps or xpu.", param, ctx
+        )
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "auto|cpu|cuda[:N]|mps|xpu"
 
 
 device_option = click.option(
-    "--device", type=Device(), default="auto", help="Where to compute; auto takes a GPU if one works."
+    "--device",
+    type=Device(),
+    default="auto",
+    help="Where to compute; auto takes a GPU if one works.",
 )

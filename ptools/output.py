@@ -83,7 +83,9 @@ def progress(*columns: Any) -> Progress:
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    return Progress(*columns, console=console, refresh_per_second=10, disable=not console.is_terminal)
+    return Progress(
+        *columns, console=console, refresh_per_second=10, disable=not console.is_terminal
+    )
 
 
 def program(name: str) -> str:

@@ -50,7 +50,9 @@ INVALID, UNREADABLE = "invalid", "unreadable"
 
 _LIMIT = 1 << 20  # bytes; no honest entry_points.txt is larger, and 100 MB must not delay --help
 _CHUNK = 1 << 16
-_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not block
+_OPEN = (
+    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)  # a pipe must not block
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*)\s*:\s*([A-Za-z_][\w.]*)\s*(\[.*\])?")
 
@@ -183,7 +185,9 @@ def _ask_importlib(finder: Any, entry: str | None, seen: set[str], found: list[P
     """Let importlib.metadata read what is no plain folder: a zip, an egg, a custom finder."""
     from importlib.metadata import DistributionFinder
 
-    context = DistributionFinder.Context() if entry is None else DistributionFinder.Context(path=[entry])
+    context = (
+        DistributionFinder.Context() if entry is None else DistributionFinder.Context(path=[entry])
+    )
     try:
         for distribution in finder.find_distributions(context):
             name = str(distribution.metadata["Name"])
@@ -231,7 +235,9 @@ def _judge(plugin: Plugin, off: set[str]) -> Plugin:
         why = f"its reference {plugin.reference!r} is not of the form package.module:attribute"
     else:
         return plugin
-    return plugin._replace(state=INVALID, detail=f"{why}; tell the authors of {plugin.distribution}")
+    return plugin._replace(
+        state=INVALID, detail=f"{why}; tell the authors of {plugin.distribution}"
+    )
 
 
 def _settle(plugin: Plugin, rivals: list[Plugin]) -> Plugin:
@@ -239,7 +245,9 @@ def _settle(plugin: Plugin, rivals: list[Plugin]) -> Plugin:
     if plugin.state in (DISABLED, UNREADABLE) or plugin.builtin:
         return plugin
     if any(rival.builtin for rival in rivals):
-        detail = f"'{plugin.name}' is a built-in, which is never replaced; rename it in its metadata"
+        detail = (
+            f"'{plugin.name}' is a built-in, which is never replaced; rename it in its metadata"
+        )
         return plugin._replace(state=SHADOWED, detail=detail)
     others = [rival for rival in rivals if rival.state not in (DISABLED, UNREADABLE)]
     if plugin.state == INVALID or len(others) < 2:

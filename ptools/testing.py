@@ -122,7 +122,9 @@ def install_distribution(
     info = site / f"{module}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value or f'{module}:command'}\n", "utf-8")
+    (info / "entry_points.txt").write_text(
+        f"[{group}]\n{name} = {value or f'{module}:command'}\n", "utf-8"
+    )
     return info
 
 
@@ -159,10 +161,14 @@ def _assert_light(name: str) -> None:
         "import sys; from ptools.cli import main; code = main(sys.argv[1:]); "
         "print(*sys.modules, file=sys.stderr); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, name, "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0, f"ptools {name} --help failed: {done.stderr}"
     heavy = set(done.stderr.split()) & set(HEAVY)
-    assert not heavy, f"ptools {name} --help imports {sorted(heavy)}; import them inside the function"
+    assert not heavy, (
+        f"ptools {name} --help imports {sorted(heavy)}; import them inside the function"
+    )
 
 
 def _assert_one_line(result: Result, codes: Sequence[int]) -> None:

@@ -81,9 +81,13 @@ def _print(found: list[Plugin]) -> None:
             output.note(f"{plugin.name or plugin.distribution}: {plugin.detail}")
 
 
-@command.command(epilog=examples("ptools plugins new hello", "ptools plugins new hello --dir plugins/hello"))
+@command.command(
+    epilog=examples("ptools plugins new hello", "ptools plugins new hello --dir plugins/hello")
+)
 @click.argument("name")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where.  [default: ptools-NAME]")
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), help="Where.  [default: ptools-NAME]"
+)
 @force_option
 def new(name: str, folder: Path | None, force: bool) -> None:
     """Write a plugin of your own, ready to install and to test.
@@ -120,7 +124,7 @@ def create(name: str, folder: Path, *, force: bool = False) -> Path:
 
 
 _TEMPLATE = {
-    "pyproject.toml": '''\
+    "pyproject.toml": """\
 [build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -139,7 +143,7 @@ py-modules = ["@MODULE@"]
 [tool.pytest.ini_options]
 addopts = "-p ptools.testing"
 python_files = "@MODULE@.py"
-''',
+""",
     "@MODULE@.py": '''\
 """Greet somebody."""
 

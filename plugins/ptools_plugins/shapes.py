@@ -27,9 +27,13 @@ _EPILOG = examples(
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--in", "--input", "size", type=Sizes(), required=True, help="Input size: 32 or 32x48.")
+@click.option(
+    "--in", "--input", "size", type=Sizes(), required=True, help="Input size: 32 or 32x48."
+)
 @click.option("--k", "--kernel", "kernel", type=Sizes(), required=True, help="Kernel size.")
-@click.option("--s", "--stride", "stride", type=Sizes(), help="Stride.  [default: 1; pooling: kernel]")
+@click.option(
+    "--s", "--stride", "stride", type=Sizes(), help="Stride.  [default: 1; pooling: kernel]"
+)
 @click.option(
     "--p", "--padding", "padding", type=Sizes(least=0, words=("same",)), default="0",
     help="Padding on both sides, or 'same'.",
@@ -37,7 +41,9 @@ _EPILOG = examples(
 @click.option("--d", "--dilation", "dilation", type=Sizes(), default="1", help="Dilation.")
 @click.option("--op", type=click.Choice(OPERATIONS), default="conv", help="Kind of layer.")
 @click.option("--ceil", is_flag=True, help="Round up (ceil_mode of pooling).")
-@click.option("--output-padding", type=Sizes(least=0), default="0", help="Of a transposed convolution.")
+@click.option(
+    "--output-padding", type=Sizes(least=0), default="0", help="Of a transposed convolution."
+)
 @json_option
 def command(as_json: bool, **given: Any) -> None:
     report = shapes(**given)
@@ -73,7 +79,9 @@ def shapes(
     full = _broadcast(named)
     windows = [
         sizes.Window(k, s, (p, p), d, ceil, o)
-        for k, s, p, d, o in zip(*(full[n] for n in ("k", "s", "p", "d", "output-padding")), strict=True)
+        for k, s, p, d, o in zip(
+            *(full[n] for n in ("k", "s", "p", "d", "output-padding")), strict=True
+        )
     ]
     if same:
         windows = [_same(op, window) for window in windows]
@@ -125,6 +133,8 @@ def _steps(op: str, size: tuple[int, ...], windows: list[Window], out: list[int]
     for n, window, result in dict.fromkeys(zip(size, windows, out, strict=True)):
         text = f"    = {sizes.filled(op, n, window)} = {result}"
         if sizes.dropped(op, n, window):
-            text = text.replace(f"= {result}", f"- 1 = {result}  (a window may not start in the padding)")
+            text = text.replace(
+                f"= {result}", f"- 1 = {result}  (a window may not start in the padding)"
+            )
         lines.append(text)
     return lines

@@ -12,7 +12,6 @@ no download, seconds on a laptop. It leaves a run folder:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,12 +39,20 @@ _EPILOG = examples(
 @click.command(epilog=_EPILOG)
 @click.option("--data", default="digits", help="A data set by name: see 'ptools list datasets'.")
 @click.option("--model", default="cnn-bn", help="A name of 'ptools list models', or net.py:Net.")
-@click.option("--epochs", type=click.IntRange(1, 100_000), default=8, help="Passes over the images.")
-@click.option("--batch-size", type=click.IntRange(1, 1_000_000), default=64, help="Images per step.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), default=0.05, help="Peak learning rate.")
+@click.option(
+    "--epochs", type=click.IntRange(1, 100_000), default=8, help="Passes over the images."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 1_000_000), default=64, help="Images per step."
+)
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), default=0.05, help="Peak learning rate."
+)
 @seed_option
 @device_option
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-MODEL-N]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-MODEL-N]"
+)
 @force_option
 @json_option
 @click.pass_context
@@ -57,7 +64,9 @@ def command(ctx: click.Context, as_json: bool, **options: Any) -> None:
     else:
         _print(run)
     if run.interrupted:
-        output.note(f"Interrupted after {len(run.epochs)} epochs; what was done is in {run.folder}.")
+        output.note(
+            f"Interrupted after {len(run.epochs)} epochs; what was done is in {run.folder}."
+        )
         ctx.exit(130)
 
 
@@ -107,12 +116,16 @@ def train(
     torch.manual_seed(seed)
     net = models.build(model, classes=len(images.classes), shape=images.shape).to(settings.device)
     training.check(net, images, settings)
-    folder = files.claim(out, force=force) if out else files.claim_next(Path("runs"), _name(data, model))
+    folder = (
+        files.claim(out, force=force) if out else files.claim_next(Path("runs"), _name(data, model))
+    )
     record = _Record(folder, images, net, model, settings)
     on_start(images, net, folder)
     interrupted = False
     try:
-        training.fit(net, images, settings, on_batch=watch, on_epoch=lambda e: watch(record.keep(e)))
+        training.fit(
+            net, images, settings, on_batch=watch, on_epoch=lambda e: watch(record.keep(e))
+        )
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -137,7 +150,11 @@ class _Record:
         self.folder, self.images, self.net, self.model = folder, images, net, model
         self.settings, self.epochs = settings, list[Any]()
         self.best: Epoch | None = None
-        for old in (folder / "best.pt", folder / "metrics.json", *folder.glob("events.out.tfevents*")):
+        for old in (
+            folder / "best.pt",
+            folder / "metrics.json",
+            *folder.glob("events.out.tfevents*"),
+        ):
             old.unlink(missing_ok=True)  # of an earlier run, under --force
         self._write("config.json", {"data": images.name, "model": model, **asdict(settings)})
         self.events = SummaryWriter(str(folder))
@@ -170,6 +187,8 @@ class _Record:
         checkpoints.save(content, self.folder / "best.pt", force=True)
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
+        import json
+
         from ptools import files
 
         files.write(self.folder / name, json.dumps(value, indent=2) + "\n", force=True)
@@ -248,7 +267,9 @@ def _watcher(bar: Progress) -> Callable[[Running | Epoch], None]:
             bar.console.print(_line(now), highlight=False, markup=False)
         elif not bar.disable and (monotonic() - drawn > 0.1 or now.done == now.total):
             drawn = monotonic()
-            bar.update(task, completed=now.done, total=now.total, loss=now.loss, accuracy=now.accuracy)
+            bar.update(
+                task, completed=now.done, total=now.total, loss=now.loss, accuracy=now.accuracy
+            )
 
     return watch
 

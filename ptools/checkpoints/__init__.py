@@ -55,4 +55,6 @@ def load(path: Path, *, device: str = "cpu") -> Any:
     except OSError as error:
         raise failed("read", path, error) from error
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise FileError(f"{path} is no checkpoint of plain weights ({cause(error)[:120]}).") from error
+        raise FileError(
+            f"{path} is no checkpoint of plain weights ({cause(error)[:120]})."
+        ) from error

@@ -1,8 +1,8 @@
 """Data sets: a name -> images in memory, split, with what training needs to know of them.
 
-    ImageSet      images and labels of a classification task, in three splits
-    load(name)    a registered data set: `digits`, or what a plugin adds under ptools.datasets
-    Batches       shuffled, normalised batches, sliced from one tensor
+ImageSet      images and labels of a classification task, in three splits
+load(name)    a registered data set: `digits`, or what a plugin adds under ptools.datasets
+Batches       shuffled, normalised batches, sliced from one tensor
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def load(name: str) -> ImageSet:
     data = registry.load(plugin)()
     if not isinstance(data, ImageSet):
         kind = type(data).__name__
-        raise PluginError(f"data set '{name}' of {plugin.origin} returned a {kind}, not an ImageSet.")
+        raise PluginError(
+            f"data set '{name}' of {plugin.origin} returned a {kind}, not an ImageSet."
+        )
     return data
 
 
@@ -88,7 +90,9 @@ def split(
     for label in range(len(classes)):
         mine = order[labels[order] == label]
         held, kept = round(len(mine) * test), round(len(mine) * val)
-        for part, index in zip(parts, mine.split([len(mine) - held - kept, kept, held]), strict=True):
+        for part, index in zip(
+            parts, mine.split([len(mine) - held - kept, kept, held]), strict=True
+        ):
             part.append(index)
     train, kept_out, tested = (torch.cat(part) for part in parts)
     return ImageSet(

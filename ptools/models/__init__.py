@@ -1,8 +1,8 @@
 """Models: a name -> torch.nn.Module.
 
-    cnn                             registered: by ptools, or by a plugin under ptools.models
-    net.py:Net                      a class or function in a file
-    package.module:Net(width=32)    the same in an importable module; arguments are literals
+cnn                             registered: by ptools, or by a plugin under ptools.models
+net.py:Net                      a class or function in a file
+package.module:Net(width=32)    the same in an importable module; arguments are literals
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def _literals(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:
         named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
         return [ast.literal_eval(value) for value in call.args], named
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise UsageError(f"the arguments of '{spec}' must be literals: Net(10, bias=False).") from error
+        raise UsageError(
+            f"the arguments of '{spec}' must be literals: Net(10, bias=False)."
+        ) from error
 
 
 def _find(place: str, name: str) -> Any:

@@ -33,7 +33,12 @@ def _convolutions(classes: int, shape: tuple[int, int, int], *, norm: bool) -> n
             height, width = height // 2, width // 2
         channels = out
     between = [nn.ReLU()] if norm else []
-    layers += [nn.Flatten(), nn.Linear(channels * height * width, 64), *between, nn.Linear(64, classes)]
+    layers += [
+        nn.Flatten(),
+        nn.Linear(channels * height * width, 64),
+        *between,
+        nn.Linear(64, classes),
+    ]
     return nn.Sequential(*layers)
 
 

@@ -1,4 +1,4 @@
 """What size comes out of a layer, and (with PyTorch) of a whole model.
 
-    sizes    the arithmetic of one convolution, pooling or transposed convolution; no torch
+sizes    the arithmetic of one convolution, pooling or transposed convolution; no torch
 """

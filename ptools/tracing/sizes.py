@@ -91,9 +91,7 @@ def filled(op: str, size: int, window: Window) -> str:
     padding = f"2*{left}" if left == right else f"{left} + {right}"
     dilated = f"{window.dilation}*({window.kernel} - 1)"
     if op == "transpose":
-        return (
-            f"({size} - 1)*{window.stride} - {padding} + {dilated} + {window.output_padding} + 1"
-        )
+        return f"({size} - 1)*{window.stride} - {padding} + {dilated} + {window.output_padding} + 1"
     return f"{_rounding(window)}(({size} + {padding} - {dilated} - 1) / {window.stride}) + 1"
 
 

@@ -86,7 +86,9 @@ def pick_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name} cannot be used here; 'ptools device' says why.") from error
+        raise UsageError(
+            f"--device {name} cannot be used here; 'ptools device' says why."
+        ) from error
     return name
 
 
@@ -170,11 +172,15 @@ def check(model: nn.Module, data: ImageSet, settings: Settings) -> None:
         with torch.inference_mode():
             logits = model.eval()(images)
     except Exception as error:  # the model is the user's code
-        raise UsageError(f"the model does not take images of {data.shape}: {cause(error)}") from error
+        raise UsageError(
+            f"the model does not take images of {data.shape}: {cause(error)}"
+        ) from error
     shape = tuple(getattr(logits, "shape", ()))
     if shape != (2, classes):
         got = shape or type(logits).__name__
-        raise UsageError(f"for 2 images the model returns {got}; {classes} classes need (2, {classes}).")
+        raise UsageError(
+            f"for 2 images the model returns {got}; {classes} classes need (2, {classes})."
+        )
 
 
 class _Step:

@@ -1,0 +1,3 @@
+"""Every test may use what plugin authors use."""
+
+pytest_plugins = ["ptools.testing"]
