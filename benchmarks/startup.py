@@ -20,7 +20,9 @@ from benchmarks.measure import Case, Cost, interleaved
 from ptools import registry
 from ptools.testing import install_distribution
 
-PLUGIN = '"""Do the thing number {0}."""\nimport click\n\n@click.command()\ndef command():\n    pass\n'
+PLUGIN = (
+    '"""Do the thing number {0}."""\nimport click\n\n@click.command()\ndef command():\n    pass\n'
+)
 BASE = "import click"
 OTHERS = ("rio", "fio", "llm", "flask", "sqlite-utils", "hatch")
 
@@ -28,7 +30,9 @@ OTHERS = ("rio", "fio", "llm", "flask", "sqlite-utils", "hatch")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--others", action="store_true", help="Also other toolboxes, where installed.")
+    parser.add_argument(
+        "--others", action="store_true", help="Also other toolboxes, where installed."
+    )
     given = parser.parse_args()
     _compile()
     rows: list[tuple[str, float, Cost]] = []
@@ -49,7 +53,9 @@ def build_site(site: Path, count: int) -> Path:
     for index in range(count - plugins):
         info = site / f"made_up_{index:04d}-1.{index}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: made-up-{index:04d}\nVersion: 1\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: made-up-{index:04d}\nVersion: 1\n"
+        )
         if index % 10 < 3:
             text = f"[console_scripts]\nmade-up-{index} = made_up:main\n"
             (info / "entry_points.txt").write_text(text)
@@ -95,7 +101,9 @@ def _print(rows: list[tuple[str, float, Cost]]) -> None:
     print("|---|---|---|---|")
     for label, ratio, cost in rows:
         command, comma, rest = label.partition(",")
-        print(f"| `{command}`{comma}{rest} | {ratio:.2f} | {cost.cpu * 1e3:.0f} | {cost.wall * 1e3:.0f} |")
+        print(
+            f"| `{command}`{comma}{rest} | {ratio:.2f} | {cost.cpu * 1e3:.0f} | {cost.wall * 1e3:.0f} |"
+        )
 
 
 if __name__ == "__main__":

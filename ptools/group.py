@@ -12,7 +12,7 @@ import click
 from ptools import config, registry
 from ptools.errors import PluginError, PtoolsError, UsageError, suggestion
 from ptools.output import note
-from ptools.registry import CONFLICT, PLUGINS, READY, Plugin
+from ptools.registry import CONFLICT, PLUGINS, Plugin
 
 RUNNING = "ptools.running"  # ctx.meta: the Plugin whose command was called
 _FOUND = "ptools.plugins"  # ctx.meta: name -> Plugin

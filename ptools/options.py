@@ -27,7 +27,7 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-class Sizes(click.ParamType):
+class Sizes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
     """Whole numbers joined by x, one per dimension: `32`, `3x5`, `32x48x64`."""
 
     name = "sizes"
@@ -38,9 +38,11 @@ class Sizes(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...] | str:
-        if isinstance(value, tuple) or value in self.words:
+        if isinstance(value, tuple):
             return value
         text = str(value).strip()
+        if text in self.words:
+            return text
         if not re.fullmatch(r"-?[0-9]{1,18}([x×,]-?[0-9]{1,18})*", text):
             also = "".join(f", or '{word}'" for word in self.words)
             self.fail(
@@ -57,7 +59,7 @@ class Sizes(click.ParamType):
         return "N[xN[xN]]"
 
 
-class Device(click.ParamType):
+class Device(click.ParamType):  # type: ignore[type-arg]
     """A torch device by name: auto, cpu, cuda, cuda:1, mps, xpu."""
 
     name = "device"

@@ -91,14 +91,14 @@ def scan(path: Iterable[str] | None = None) -> list[Plugin]:
         if finder is PathFinder:
             _scan_path(sys.path, seen, found)
         elif hasattr(finder, "find_distributions"):
-            _ask_importlib(finder, None, seen, found)
+            _ask_importlib(seen, found, finder=finder)
     return found
 
 
 def _scan_path(path: Iterable[str], seen: set[str], found: list[Plugin]) -> None:
     for entry in path:
         if entry.endswith(".egg") or os.path.isfile(entry):
-            _ask_importlib(PathFinder, entry, seen, found)
+            _ask_importlib(seen, found, entry=entry)
             continue
         try:
             children = os.listdir(entry or ".")
@@ -108,11 +108,16 @@ def _scan_path(path: Iterable[str], seen: set[str], found: list[Plugin]) -> None
             if child[-5:].lower() != "-info":
                 continue
             stem, _, kind = child.rpartition(".")
-            if kind.lower() in ("dist-info", "egg-info"):
+            if kind not in _KINDS and kind.lower() in _KINDS:  # no installer writes it so
+                _ask_importlib(seen, found, folder=os.path.join(entry, child))
+            elif kind in _KINDS:
                 key = _normalize(stem.partition("-")[0])
                 if key not in seen:
                     seen.add(key)
                     _read_into(os.path.join(entry, child), stem, found)
+
+
+_KINDS = ("dist-info", "egg-info")
 
 
 def _normalize(name: str) -> str:
@@ -146,7 +151,17 @@ def _read_into(folder: str, stem: str, found: list[Plugin]) -> None:
     if len(data) >= _LIMIT:
         _add_unreadable(stem, "larger than 1 MiB", found)
     elif b"ptools." in data:
-        _parse_into(data, stem, found)
+        _parse_into(data, stem if "-" in stem else f"{stem}-{_version(folder)}", found)
+
+
+def _version(folder: str) -> str:
+    """Return the version of an egg-info folder, whose name may not carry it."""
+    try:
+        with open(folder + "/PKG-INFO", encoding="utf-8", errors="replace") as file:
+            lines = file.read(_CHUNK).splitlines()
+    except OSError:
+        return ""
+    return next((line[8:].strip() for line in lines if line.startswith("Version:")), "")
 
 
 def _parse_into(data: bytes, stem: str, found: list[Plugin]) -> None:
@@ -155,7 +170,7 @@ def _parse_into(data: bytes, stem: str, found: list[Plugin]) -> None:
     except UnicodeDecodeError:
         _add_unreadable(stem, "not UTF-8", found)
         return
-    name, _, version = stem.partition("-")
+    name, version, *_ = f"{stem}-".split("-")  # an egg-info folder adds the Python: x-1.0-py3.11
     for group, key, value in parse(text):
         found.append(Plugin(group, key, value, _normalize(name), version))
 
@@ -181,20 +196,26 @@ def _add_unreadable(stem: str, why: str, found: list[Plugin]) -> None:
     found.append(Plugin(PLUGINS, "", "", name, version, UNREADABLE, detail))
 
 
-def _ask_importlib(finder: Any, entry: str | None, seen: set[str], found: list[Plugin]) -> None:
+def _ask_importlib(
+    seen: set[str], found: list[Plugin], *, finder: Any = None, entry: str = "", folder: str = ""
+) -> None:
     """Let importlib.metadata read what is no plain folder: a zip, an egg, a custom finder."""
-    from importlib.metadata import DistributionFinder
+    from importlib.metadata import Distribution, DistributionFinder
 
-    context = (
-        DistributionFinder.Context() if entry is None else DistributionFinder.Context(path=[entry])
-    )
     try:
-        for distribution in finder.find_distributions(context):
+        distributions: Iterable[Any]
+        if folder:
+            distributions = [Distribution.at(folder)]
+        elif entry:
+            distributions = PathFinder.find_distributions(DistributionFinder.Context(path=[entry]))
+        else:
+            distributions = finder.find_distributions(DistributionFinder.Context())
+        for distribution in distributions:
             name = str(distribution.metadata["Name"])
             if _normalize(name) not in seen:
                 seen.add(_normalize(name))
                 data = (distribution.read_text("entry_points.txt") or "").encode()
-                _parse_into(data, f"{name}-{distribution.version}", found)
+                _parse_into(data, f"{name.replace('-', '_')}-{distribution.version}", found)
     except Exception:  # somebody else's finder or archive: it cannot be allowed to stop us
         return
 

@@ -13,6 +13,7 @@ Everything is real: a dist-info folder with metadata, a module on sys.path, a pr
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -201,7 +202,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     before = set(sys.modules)
 
     def one(*args: Any, **kwargs: Any) -> Path:
-        return install_distribution(site, *args, **kwargs)
+        info = install_distribution(site, *args, **kwargs)
+        importlib.invalidate_caches()  # the folder may be younger than its listing
+        return info
 
     yield one
     for module in set(sys.modules) - before:

@@ -97,7 +97,9 @@ FAULTS: dict[str, tuple[Write, str | None]] = {
     "pipe": (_pipe, None),
     "folder": (_folder, None),
     "base-exception": (
-        _source("base-exception", '"""Raise."""\nclass Odd(BaseException): pass\nraise Odd("odd")\n'),
+        _source(
+            "base-exception", '"""Raise."""\nclass Odd(BaseException): pass\nraise Odd("odd")\n'
+        ),
         "Odd: odd",
     ),
     "no-equals": (_entry_points("no-equals", b"[ptools.plugins]\nno equals sign\n"), None),

@@ -240,7 +240,7 @@ def test_a_reader_that_leaves_is_no_traceback(install: Install) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("args", [["--help"], ["shapes", "--in", "32", "--k", "3", "--json"]])
 def test_a_full_disk_behind_stdout_is_one_line(args: list[str]) -> None:
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "ptools", *args], stdout=full, stderr=subprocess.PIPE, text=True
         )

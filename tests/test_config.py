@@ -73,9 +73,14 @@ def test_all_kinds_of_values(ptools: Run) -> None:
     toml('[echo]\ntag = ["a b", "c"]\npair = [1, 2]\nin = "3x4"\nquick = true\nflag = true\n')
     out = ptools("echo").stdout
     assert "tag=('a b', 'c') pair=(1, 2) size=3x4 quick=True flag=True" in out
-    env = {f"PTOOLS_ECHO_{k}": v for k, v in {"TAG": "x y", "PAIR": "5 6", "IN": "7", "FLAG": "1"}.items()}
+    env = {
+        f"PTOOLS_ECHO_{k}": v
+        for k, v in {"TAG": "x y", "PAIR": "5 6", "IN": "7", "FLAG": "1"}.items()
+    }
     Path("ptools.toml").unlink()
-    assert "tag=('x', 'y') pair=(5, 6) size=7 quick=False flag=True" in ptools("echo", env=env).stdout
+    assert (
+        "tag=('x', 'y') pair=(5, 6) size=7 quick=False flag=True" in ptools("echo", env=env).stdout
+    )
     assert "flag=False" in ptools("echo", env={"PTOOLS_ECHO_FLAG": "0"}).stdout
     assert "depth=1" in ptools("echo", env={"PTOOLS_ECHO_DEPTH": ""}).stdout
 

@@ -9,18 +9,14 @@ from time import perf_counter
 
 import pytest
 
-from ptools.testing import Result, Run, install_distribution
+from ptools.testing import Install, Result, Run, install_distribution
 from tests.faults import FAULTS, GOOD
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(install: Install) -> Path:
     """A folder on sys.path and PYTHONPATH with one good plugin."""
-    folder = tmp_path / "site"
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    install_distribution(folder, "good", GOOD)
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
+    return install("good", GOOD).parent
 
 
 def assert_unhurt(ptools: Run, *, process: bool) -> None:
@@ -125,7 +121,9 @@ def test_two_third_parties_with_one_name(site: Path, ptools: Run) -> None:
     assert (done.exit_code, done.stdout) == (1, "")
     assert "first 1.0 and second 1.0" in done.stderr
     assert "PTOOLS_DISABLE=second ptools same" in done.stderr
-    assert "first 1.0 and second 1.0" in ptools("--help").stdout.replace("\n", " ").replace("  ", "")
+    assert "first 1.0 and second 1.0" in ptools("--help").stdout.replace("\n", " ").replace(
+        "  ", ""
+    )
     settled = ptools("same", process=True, env={"PTOOLS_DISABLE": "second"})
     assert (settled.exit_code, settled.stdout) == (0, "first\n")
 

@@ -34,7 +34,9 @@ VALUES = st.sampled_from(["m:a", "m.n:a.b", "m : a", "m", "m:a [extra]", "??", "
 LINES = st.one_of(
     st.tuples(NAMES, VALUES).map(" = ".join),
     st.sampled_from(["", "  ", "# comment = x:y", "; odd = x:y", "\t indented = m:a"]),
-    st.sampled_from([*(f"[{group}]" for group in GROUPS), "[console_scripts]", "[ptools.plugins ]"]),
+    st.sampled_from(
+        [*(f"[{group}]" for group in GROUPS), "[console_scripts]", "[ptools.plugins ]"]
+    ),
     st.sampled_from(["[[ptools.plugins]]", "[PTOOLS.PLUGINS]", "[]"]),
 )
 TEXTS = st.one_of(
@@ -93,7 +95,7 @@ def _scanned() -> Counter[tuple[str, str, str]]:
     return Counter((p.group, p.name, p.reference) for p in scan() if p.state != "unreadable")
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(FOLDERS, min_size=1, max_size=3), st.booleans())
 def test_the_scan_equals_importlib_metadata(
     folders: list[list[tuple[str, str, str, str | None]]], twice: bool
@@ -135,19 +137,19 @@ def test_a_custom_finder_is_asked(tmp_path: Path, install: Install) -> None:
 
     class Finder(importlib.metadata.MetadataPathFinder):
         @classmethod
-        def find_distributions(cls, context=None):  # type: ignore[no-untyped-def,override]
+        def find_distributions(cls, context=None):  # type: ignore[no-untyped-def]
             return iter([importlib.metadata.PathDistribution(away / info.name)])
 
         @classmethod
         def find_spec(cls, name, path=None, target=None):  # type: ignore[no-untyped-def]
             return None
 
-    sys.meta_path.append(Finder)  # type: ignore[arg-type]
+    sys.meta_path.append(Finder)
     try:
         assert "custom" in {p.name for p in scan()}
         assert _scanned() == _expected()
     finally:
-        sys.meta_path.remove(Finder)  # type: ignore[arg-type]
+        sys.meta_path.remove(Finder)
 
 
 # -- states ------------------------------------------------------------------------------------------
@@ -197,7 +199,9 @@ def test_unreadable_is_listed_with_the_reason(install: Install, content: bytes, 
 def test_a_large_but_honest_file_is_read_whole(install: Install) -> None:
     lines = "".join(f"n{i} = module_with_a_long_name:attribute\n" for i in range(4000))
     info = install("many", None)
-    (info / "entry_points.txt").write_text("[console_scripts]\n" + lines + "[ptools.plugins]\nlast = m:a")
+    (info / "entry_points.txt").write_text(
+        "[console_scripts]\n" + lines + "[ptools.plugins]\nlast = m:a"
+    )
     assert (info / "entry_points.txt").stat().st_size > 1 << 16
     assert "last" in {p.name for p in find()}
 
@@ -207,6 +211,17 @@ def test_files_at_the_edge_of_a_read(install: Install, size: int) -> None:
     tail = "\n[ptools.plugins]\nlast = m:a"
     (install("edge", None) / "entry_points.txt").write_text("#" * (size - len(tail)) + tail)
     assert "last" in {p.name for p in find()}
+
+
+def test_an_egg_info_folder_without_a_version_in_its_name(tmp_path: Path) -> None:
+    for name in ("old.egg-info", "older-2.0-py3.11.egg-info"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "entry_points.txt").write_text("[ptools.plugins]\nx = a:b\n")
+        (tmp_path / name / "PKG-INFO").write_text("Metadata-Version: 2.1\nVersion: 1.5\n")
+    assert {(p.distribution, p.version) for p in scan([str(tmp_path)])} == {
+        ("old", "1.5"),
+        ("older", "2.0"),
+    }
 
 
 # -- summaries ---------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def shapes(
     ]
     if same:
         windows = [_same(op, window) for window in windows]
-    sizes.check(op, windows)
+    sizes.check(op, full["in"], windows)
     out = [sizes.output_size(op, n, window) for n, window in zip(full["in"], windows, strict=True)]
     return {
         "in": list(full["in"]),

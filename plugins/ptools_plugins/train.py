@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ptools import output
+from ptools import __version__, output
 from ptools.options import device_option, examples, force_option, json_option, seed_option
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _EPILOG = examples(
 @force_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, **options: Any) -> None:
+def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     with output.progress(*_columns()) as bar:
         run = train(**options, watch=_watcher(bar), on_start=_announce)
     if as_json:
@@ -145,6 +145,7 @@ class _Record:
     def __init__(
         self, folder: Path, images: ImageSet, net: nn.Module, model: str, settings: Settings
     ) -> None:
+        import torch
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder, self.images, self.net, self.model = folder, images, net, model
@@ -156,7 +157,10 @@ class _Record:
             *folder.glob("events.out.tfevents*"),
         ):
             old.unlink(missing_ok=True)  # of an earlier run, under --force
-        self._write("config.json", {"data": images.name, "model": model, **asdict(settings)})
+        versions = {"ptools": __version__, "torch": str(torch.__version__)}
+        self._write(
+            "config.json", {"data": images.name, "model": model, **asdict(settings), **versions}
+        )
         self.events = SummaryWriter(str(folder))
 
     def keep(self, epoch: Epoch) -> Epoch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ptools.errors import FileError, cause
 from ptools.files import failed, write
@@ -35,7 +35,7 @@ def save(value: Any, path: Path, *, force: bool = False) -> None:
 
     def dump(file: BinaryIO) -> None:
         try:
-            torch.save(value, Keeping(file))
+            torch.save(value, cast(Any, Keeping(file)))
         except RuntimeError as error:
             raise (full[0] if full else error) from error
 
@@ -44,17 +44,18 @@ def save(value: Any, path: Path, *, force: bool = False) -> None:
 
 def load(path: Path, *, device: str = "cpu") -> Any:
     """Read a checkpoint with weights_only=True. Raises FileError on what is not just weights."""
-    import pickle
+    import warnings
 
     import torch
 
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
         raise FileError(f"{path} does not exist.") from error
     except OSError as error:
         raise failed("read", path, error) from error
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the bytes are a stranger's: the unpickler may raise anything
         raise FileError(
             f"{path} is no checkpoint of plain weights ({cause(error)[:120]})."
         ) from error

@@ -91,7 +91,7 @@ def split(
         mine = order[labels[order] == label]
         held, kept = round(len(mine) * test), round(len(mine) * val)
         for part, index in zip(
-            parts, mine.split([len(mine) - held - kept, kept, held]), strict=True
+            parts, torch.split(mine, [len(mine) - held - kept, kept, held]), strict=True
         ):
             part.append(index)
     train, kept_out, tested = (torch.cat(part) for part in parts)
@@ -146,7 +146,7 @@ class Batches:
             order = torch.randperm(
                 count, generator=torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
             )
-        batches = list(order.to(self.labels.device).split(self.batch_size))
+        batches = list(torch.split(order.to(self.labels.device), self.batch_size))
         if self.seed is not None and len(batches) > 1 and len(batches[-1]) == 1:
             batches.pop()  # BatchNorm cannot train on a single sample
         return batches

@@ -56,7 +56,9 @@ def _literals(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:
     """Parse `(32, bias=False)`; only literals, so that a model's name can never run code."""
     try:
         call = ast.parse(f"f{text}", mode="eval").body
-        if not isinstance(call, ast.Call) or any(k.arg is None for k in call.keywords):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError
+        if any(keyword.arg is None for keyword in call.keywords):
             raise ValueError
         named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
         return [ast.literal_eval(value) for value in call.args], named

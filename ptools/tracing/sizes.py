@@ -37,17 +37,16 @@ def output_size(op: str, size: int, window: Window) -> int:
     if op == "transpose":
         return _transposed(size, window)
     left, right = window.padding
-    padded = size + left + right
-    if window.span > padded:
-        raise UsageError(
-            f"the kernel covers {window.span} elements but the padded input has only {padded} "
-            f"({size} + padding {left} + {right}); use --p {_least_padding(size, window)} "
-            f"or a smaller --k or --d."
-        )
-    last = padded - window.span
+    last = size + left + right - window.span  # where the last window could start
     out = (-(-last // window.stride) if window.ceil else last // window.stride) + 1
     if window.ceil and (out - 1) * window.stride >= size + left:
         out -= 1  # the window would start in the right padding
+    if out < 1:
+        raise UsageError(
+            f"the kernel covers {window.span} elements but the padded input has only "
+            f"{last + window.span} ({size} + padding {left} + {right}); "
+            f"use --p {_least_padding(size, window)} or a smaller --k or --d."
+        )
     return out
 
 
@@ -107,9 +106,14 @@ def _rounding(window: Window) -> str:
     return "ceil" if window.ceil else "floor"
 
 
-def check(op: str, windows: Sequence[Window]) -> None:
+def check(op: str, size: Sequence[int], windows: Sequence[Window]) -> None:
     """Refuse what PyTorch refuses for this kind of layer. Raises UsageError."""
-    for window in windows:
+    for elements, window in zip(size, windows, strict=True):
+        if op == "avgpool" and len(windows) == 3 and elements < window.kernel:
+            raise UsageError(
+                f"AvgPool3d takes no input ({elements}) smaller than its kernel ({window.kernel}), "
+                f"whatever the padding; use a smaller --k."
+            )
         if op in ("maxpool", "avgpool") and 2 * max(window.padding) > window.kernel:
             raise UsageError(
                 f"pooling allows a padding of at most half the kernel: --p {window.kernel // 2} "

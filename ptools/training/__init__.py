@@ -207,13 +207,13 @@ class _Step:
 
     def begin(self) -> None:
         self.started = perf_counter()
-        self.lr = self.schedule.get_last_lr()[0]
+        self.lr = float(self.schedule.get_last_lr()[0])
         self.running.reset()
 
     def __call__(self, engine: Any, batch: tuple[Tensor, Tensor]) -> None:
         images, labels = batch  # (B, C, H, W), (B,)
         logits = self.model(images)  # (B, classes)
-        loss = self.cross_entropy(logits, labels)
+        loss: Any = self.cross_entropy(logits, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

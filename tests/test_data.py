@@ -1,0 +1,95 @@
+"""Data sets: the digits, the split, the batches."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ptools import data
+from ptools.data import Batches, Split
+from ptools.errors import PluginError, UsageError
+from ptools.testing import Install
+
+
+def test_digits_are_the_1797_images_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    ours, theirs = data.load("digits"), load_digits()
+    splits = (ours.train, ours.val, ours.test)
+    assert sum(map(len, splits)) == len(theirs.target) == 1797
+    assert ours.shape == (1, 8, 8)
+    mine = sorted(
+        (int(label), (image.float() * 16 / 255).round().byte().flatten().tolist())
+        for split in splits
+        for image, label in zip(split.images, split.labels, strict=True)
+    )
+    table = zip(theirs.target.tolist(), theirs.data.astype(int).tolist(), strict=True)
+    assert mine == sorted(table)
+
+
+def test_digits_do_not_import_sklearn() -> None:
+    code = (
+        "import sys; from ptools import data; data.load('digits'); print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_split_is_stratified_and_the_same_every_time() -> None:
+    import torch
+
+    labels = torch.tensor([0] * 100 + [1] * 50 + [2] * 10)
+    images = torch.arange(160, dtype=torch.uint8).view(-1, 1, 1, 1)
+    one, two = (data.split("x", ("a", "b", "c"), images, labels) for _ in range(2))
+    for part, counts in (("train", [70, 35, 7]), ("val", [10, 5, 1]), ("test", [20, 10, 2])):
+        mine = getattr(one, part)
+        assert torch.bincount(mine.labels).tolist() == counts
+        assert torch.equal(mine.images, getattr(two, part).images)
+    every = torch.cat([one.train.images, one.val.images, one.test.images]).flatten()
+    assert sorted(every.tolist()) == list(range(160))
+
+
+def _batches(count: int, size: int, seed: int | None) -> Batches:
+    import torch
+
+    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 2, 1, 1)
+    split = Split(images, torch.arange(count))
+    statistics = ([0.5, 0.25], [0.5, 0.125])
+    return Batches(split, statistics, batch_size=size, device="cpu", shuffle_seed=seed)
+
+
+def test_batches_are_normalised() -> None:
+    (images, labels), *_ = _batches(4, 4, None)
+    assert labels.tolist() == [0, 1, 2, 3]
+    assert images[:, 0, 0, 0].tolist() == pytest.approx([(i / 255 - 0.5) / 0.5 for i in range(4)])
+    assert images[:, 1, 0, 0].tolist() == pytest.approx(
+        [(i / 255 - 0.25) / 0.125 for i in range(4)]
+    )
+
+
+def test_batches_are_shuffled_by_seed_and_epoch() -> None:
+    def order(batches: Batches) -> list[int]:
+        return [int(label) for _, labels in batches for label in labels]
+
+    one, two, other = _batches(100, 8, 0), _batches(100, 8, 0), _batches(100, 8, 1)
+    first = order(one)
+    assert sorted(first) == list(range(100))
+    assert first == order(two) != order(other)
+    assert order(one) == order(two) != first
+    assert len(one) == 13
+
+
+def test_a_last_batch_of_one_is_left_out_of_training() -> None:
+    assert [len(labels) for _, labels in _batches(9, 4, 0)] == [4, 4]
+    assert [len(labels) for _, labels in _batches(9, 4, None)] == [4, 4, 1]
+    assert [len(labels) for _, labels in _batches(1, 4, 0)] == [1]
+
+
+def test_errors(install: Install) -> None:
+    with pytest.raises(UsageError, match="Did you mean 'digits'"):
+        data.load("digit")
+    install("odd", "def odd():\n    return 7\n", "ptools_odd:odd", group="ptools.datasets")
+    with pytest.raises(PluginError, match="returned a int"):
+        data.load("odd")

@@ -1,0 +1,170 @@
+"""Nothing is lost: whole files or none, nothing overwritten unasked, a full disk leaves no scraps."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ptools import checkpoints, files
+from ptools.errors import FileError
+
+
+def names(folder: Path) -> list[str]:
+    """Return everything in a folder, hidden files too."""
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_write_and_overwrite(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write(path, "one")
+    with pytest.raises(FileError, match="--force"):
+        files.write(path, "two")
+    assert path.read_text() == "one"
+    files.write(path, b"two", force=True)
+    files.write(path, lambda file: file.write(b"three"), force=True)
+    assert path.read_text() == "three"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_is_readable_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        files.write(tmp_path / "a", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    files.write(path, "old")
+
+    def fail(file: object) -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        files.write(path, fail, force=True)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("folder", ["file/below", "/proc/nowhere"])
+def test_places_that_cannot_be_written(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match=r"cannot write"):
+        files.write(tmp_path / folder / "a", "x")
+    with pytest.raises(FileError, match=r"cannot write to"):
+        files.claim(tmp_path / folder)
+    with pytest.raises(FileError, match=r"cannot write to"):
+        files.claim_next(tmp_path / folder, "run")
+
+
+def test_claim(tmp_path: Path) -> None:
+    files.claim(tmp_path / "a" / "b")
+    files.claim(tmp_path / "a" / "b")  # empty: nothing to lose
+    (tmp_path / "a" / "b" / "mine").touch()
+    with pytest.raises(FileError, match="--force"):
+        files.claim(tmp_path / "a" / "b")
+    files.claim(tmp_path / "a" / "b", force=True)
+    assert (tmp_path / "a" / "b" / "mine").exists()
+    with pytest.raises(FileError, match="is a file"):
+        files.claim(tmp_path / "a" / "b" / "mine")
+
+
+def test_claim_next_counts(tmp_path: Path) -> None:
+    names = [files.claim_next(tmp_path, "run").name for _ in range(3)]
+    assert names == ["run-1", "run-2", "run-3"]
+    (tmp_path / "run-9").mkdir()
+    (tmp_path / "run-odd").mkdir()
+    assert files.claim_next(tmp_path, "run").name == "run-10"
+
+
+def test_claim_next_in_many_processes_at_once(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from ptools.files import claim_next\n"
+    code += "for _ in range(20): print(claim_next(Path(sys.argv[1]), 'run').name)"
+    command = [sys.executable, "-c", code, str(tmp_path / "new")]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    names = [name for child in children for name in child.communicate()[0].split()]
+    assert len(names) == len(set(names)) == 80
+
+
+# -- full disks --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def limited() -> Iterator[None]:
+    """No file of this process may grow beyond 64 KiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_file_that_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"cannot write .*larger than this system allows"):
+        files.write(tmp_path / "a", b"x" * (1 << 20))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_checkpoint_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "a.pt"
+    checkpoints.save({"w": torch.ones(3)}, path)
+    with pytest.raises(FileError, match=r"cannot write .*larger than this system allows"):
+        checkpoints.save({"w": torch.ones(1 << 20)}, path, force=True)
+    assert checkpoints.load(path)["w"].tolist() == [1, 1, 1]
+    assert names(tmp_path) == ["a.pt"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KiB, where the system lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if done.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(small_disk: Path) -> None:
+    with pytest.raises(FileError, match=r"No space left on device; free some space"):
+        files.write(small_disk / "a", b"x" * (1 << 20))
+    assert names(small_disk) == []
+
+
+def test_training_onto_a_full_disk_is_one_line(small_disk: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ptools",
+        "train",
+        "--epochs",
+        "2",
+        "--out",
+        str(small_disk / "r"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(small_disk.rglob("*.tmp"))
+    assert not (small_disk / "r" / "best.pt").exists()  # 330 kB do not fit, and half is not there

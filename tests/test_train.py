@@ -1,0 +1,241 @@
+"""ptools train: the accuracy it promises, the run folder, errors before work, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ptools import __version__
+from ptools.testing import Install, Run
+from ptools_plugins.train import train
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_without_arguments(ptools: Run) -> None:
+    """98 % on images that training never saw, and a run folder that holds what was promised."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = ptools("train", process=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.exit_code == 0
+    first, second = done.stdout.splitlines()
+    assert float(first.split()[2].rstrip("%")) >= 98
+    assert second == "run folder     runs/digits-cnn-bn-1"
+    assert "tensorboard --logdir runs" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert len([line for line in done.stderr.splitlines() if line[:5].strip().isdigit()]) == 8
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"ptools train: {seconds:.1f} s of CPU")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_accuracy_is_no_luck_of_a_seed(seed: int) -> None:
+    run = train(seed=seed)
+    assert run.test_accuracy is not None
+    assert run.test_accuracy >= 0.98
+
+
+def test_the_run_folder(ptools: Run) -> None:
+    import torch
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from ptools import checkpoints, data, models
+    from ptools.data import Batches
+    from ptools.training import score
+
+    run = ptools("train", "--epochs", "3", "--out", "here", "--seed", "5", "--json").document
+    folder = Path("here")
+    config = json.loads((folder / "config.json").read_text())
+    assert {
+        "data": "digits",
+        "model": "cnn-bn",
+        "epochs": 3,
+        "seed": 5,
+        "device": "cpu",
+    }.items() <= (config.items())
+    assert config["ptools"] == __version__
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["epochs"] == run["epochs"]
+    assert [e["epoch"] for e in run["epochs"]] == [1, 2, 3]
+    events = EventAccumulator(str(folder)).Reload()
+    assert [e.value for e in events.Scalars("loss/val")] == pytest.approx(
+        [e["val_loss"] for e in run["epochs"]]
+    )
+    kept = torch.load(folder / "best.pt", weights_only=True)
+    net = models.build(kept["model"], classes=len(kept["classes"]), shape=tuple(kept["shape"]))
+    net.load_state_dict(checkpoints.load(folder / "best.pt")["state_dict"])
+    test = Batches(
+        data.load("digits").test, (kept["mean"], kept["std"]), batch_size=64, device="cpu"
+    )
+    assert score(net, test)[1] == pytest.approx(metrics["test_accuracy"]) == run["test_accuracy"]
+    best = max(run["epochs"], key=lambda e: (e["val_accuracy"], -e["val_loss"]))
+    assert run["best_epoch"] == best["epoch"]
+    assert not list(folder.glob(".*"))
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    from ptools import checkpoints
+
+    one, two, other = (
+        checkpoints.load(Path(train(epochs=2, seed=seed).folder) / "best.pt")["state_dict"]
+        for seed in (3, 3, 4)
+    )
+    assert all(one[key].equal(two[key]) for key in one)
+    assert not all(one[key].equal(other[key]) for key in one)
+
+
+def test_run_folders_are_numbered() -> None:
+    folders = [train(epochs=1, model=model).folder for model in ("mlp", "mlp", "torch.nn:Flatten()")
+               if model != "torch.nn:Flatten()"]  # fmt: skip
+    assert folders == ["runs/digits-mlp-1", "runs/digits-mlp-2"]
+
+
+def test_an_existing_folder_needs_force(ptools: Run) -> None:
+    assert ptools("train", "--epochs", "1", "--model", "mlp", "--out", "here").exit_code == 0
+    Path("here/mine.txt").write_text("mine")
+    before = Path("here/best.pt").read_bytes()
+    done = ptools("train", "--epochs", "1", "--out", "here")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "Error: here is not empty; choose another folder or add --force.\n"
+    assert Path("here/best.pt").read_bytes() == before
+    assert ptools("train", "--epochs", "1", "--out", "here", "--force").exit_code == 0
+    assert Path("here/best.pt").read_bytes() != before
+    assert Path("here/mine.txt").read_text() == "mine"
+    assert len(list(Path("here").glob("events.out.tfevents*"))) == 1
+
+
+@pytest.mark.parametrize("out", ["file/run", "file", "/proc/nowhere/run"])
+def test_an_unwritable_folder_is_one_line(out: str, ptools: Run) -> None:
+    Path("file").touch()
+    done = ptools("train", "--out", out)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert out.split("/")[-1] in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_folder_of_somebody_else_is_one_line(tmp_path: Path) -> None:
+    from ptools import files
+    from ptools.errors import FileError
+
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o755)
+    for parent in locked.parents:
+        if parent != Path("/") and parent.stat().st_mode & 0o1 == 0:
+            parent.chmod(parent.stat().st_mode | 0o11)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(FileError, match=r"Permission denied; choose a folder you may write to"):
+            files.claim(locked / "run")
+    finally:
+        os.seteuid(0)
+
+
+def test_a_model_that_does_not_fit_is_one_line_and_leaves_nothing(ptools: Run) -> None:
+    for model, says in (
+        ("torch.nn:Conv2d(3, 4, 3)", "does not take images of (1, 8, 8)"),
+        ("torch.nn:Flatten()", "returns (2, 64); 10 classes need (2, 10)"),
+        ("torch.nn:LSTM(8, 8)", "the model"),
+    ):
+        done = ptools("train", "--model", model)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert says in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not Path("runs").exists()
+
+
+def test_a_device_that_is_not_there_is_one_line(ptools: Run) -> None:
+    done = ptools("train", "--device", "cuda:99")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "ptools device" in done.stderr.splitlines()[-1]
+
+
+def test_a_loss_that_explodes_says_what_to_try(ptools: Run) -> None:
+    done = ptools("train", "--lr", "1e6", "--model", "mlp", "--epochs", "4")
+    assert done.exit_code == 1
+    assert "try --lr 100000, not 1e+06" in done.stderr.splitlines()[-1]
+
+
+def test_a_model_of_ones_own(ptools: Run) -> None:
+    Path("net.py").write_text(
+        "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self, n=10):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(64, n))\n"
+    )
+    done = ptools("train", "--model", "net.py:Net(n=10)", "--epochs", "4", "--json")
+    assert done.document["folder"] == "runs/digits-Net-1"
+    assert done.document["test_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_ctrl_c_keeps_what_was_done(background: bool) -> None:
+    """Also in the background of a shell, where SIGINT arrives ignored."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ptools", "train", "--epochs", "100000", "--out", "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if background else None,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("    3 "):
+            break
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == "run folder     run\n"
+    assert errors.splitlines()[-1].startswith("Interrupted after ")
+    assert "Traceback" not in errors
+    epochs = json.loads(Path("run/metrics.json").read_text())["epochs"]
+    assert len(epochs) >= 3
+    from ptools import checkpoints
+
+    assert "state_dict" in checkpoints.load(Path("run/best.pt"))
+    assert not list(Path("run").glob(".*"))
+
+
+def test_a_kill_leaves_whole_files() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ptools", "train", "--epochs", "100000", "--out", "run"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not Path("run/metrics.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    assert json.loads(Path("run/metrics.json").read_text())["epochs"]
+    from ptools import checkpoints
+
+    assert "state_dict" in checkpoints.load(Path("run/best.pt"))
+
+
+def test_a_third_partys_data_set(install: Install, ptools: Run) -> None:
+    source = '''
+def flags():
+    """Two colours."""
+    import torch
+    from ptools.data import split
+    labels = torch.arange(60) % 2
+    images = (labels.view(-1, 1, 1, 1) * 200).expand(60, 3, 8, 8).to(torch.uint8)
+    return split("flags", ("dark", "light"), images, labels)
+'''
+    install("flags", source, "ptools_flags:flags", group="ptools.datasets")
+    done = ptools("train", "--data", "flags", "--epochs", "6", "--json")
+    assert done.document["test_accuracy"] == 1.0
