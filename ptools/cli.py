@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return shell_complete(root, {}, "ptools", _COMPLETE, instruction)
     ctx = None
     try:
-        ctx = root.make_context("ptools", args)
+        ctx = root.make_context("ptools", args, terminal_width=_width())
         with ctx:
             root.invoke(ctx)
         sys.stdout.flush()
@@ -58,6 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _report(error, ctx, "--debug" in args[:1] or bool(ctx and ctx.params.get("debug")))
     return 0
+
+
+def _width() -> int:
+    """Return the width of help texts. click would import shutil, bz2 and lzma to ask for it."""
+    try:
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(1).columns)
+    except (ValueError, OSError):  # no number, no terminal
+        columns = 80
+    return max(50, min(columns, 80) - 2)
 
 
 def _hear_interrupts() -> None:

@@ -1,11 +1,14 @@
 """Shared options and parameter types, written once.
 
-examples(...)     the `Examples:` block that ends a command's --help
-json_option       --json                      device, list, plugins, shapes, train
-force_option      --force                     plugins new, train
-seed_option       --seed                      train
-device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
-SIZES             parameter type: 32, 3x5, 32x48x64 -> tuple of int    shapes
+Who uses what:
+
+    json_option       --json                                device, list, plugins, shapes, train
+    force_option      --force                               plugins new, train
+    seed_option       --seed                                train
+    device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
+    Sizes             32, 3x5, 32x48x64 -> tuple of int     shapes
+    FilePath          a path -> pathlib.Path                plugins new, train
+    examples(...)     the examples that end every --help    all
 """
 
 from __future__ import annotations
@@ -57,6 +60,15 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "N[xN[xN]]"
+
+
+class FilePath(click.Path):
+    """A path, as a pathlib.Path. pathlib is imported for a value, not for every --help."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from pathlib import Path
+
+        return Path(super().convert(value, param, ctx))
 
 
 class Device(click.ParamType):  # type: ignore[type-arg]

@@ -330,16 +330,17 @@ def _head(file: str, size: int) -> str:
         os.close(descriptor)
 
 
-_DOCSTRING = re.compile(
-    r"""\ufeff?(?:[ \t]*(?:\#[^\n]*)?\r?\n)*   # comments and blank lines before it
-        [ \t]*[rRuU]?("{3}|'{3}|"|')\\?\s*(.*?)[ \t]*(?:\1|\r?\n|\Z)""",
-    re.VERBOSE,
-)
-
-
 def _docstring_line(head: str) -> str:
-    match = _DOCSTRING.match(head)
-    return one_line(match[2], 100) if match else ""
+    """Return the first line of the docstring that `head` begins with, after blanks and comments."""
+    text = head.lstrip("\ufeff \t\r\n")
+    while text.startswith("#"):
+        text = text.partition("\n")[2].lstrip()
+    text = text.lstrip("rRuU")
+    quote = text[:3] if text[:3] in ('"""', "'''") else text[:1]
+    if quote not in ('"""', "'''", '"', "'"):
+        return ""
+    line = text[len(quote) :].partition(quote)[0].lstrip("\\ \t\r\n").partition("\n")[0]
+    return one_line(line, 100)
 
 
 # -- the import --------------------------------------------------------------------------------------

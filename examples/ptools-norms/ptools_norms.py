@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ptools import output
-from ptools.options import examples, json_option
+from ptools.options import FilePath, examples, json_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from ptools.data import ImageSet
 
 
 @click.command(epilog=examples("ptools norms best.pt", "ptools norms best.pt --json"))
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath())
 @json_option
 def command(file: Path, as_json: bool) -> None:
     found = norms(file)

@@ -14,15 +14,16 @@ Every command is a plugin, found by the entry points of installed distributions.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ptools import output
-from ptools.options import examples, force_option, json_option
+from ptools.options import FilePath, examples, force_option, json_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ptools.registry import Plugin
 
 _BAD = ("broken", "conflict", "invalid", "shadowed", "unreadable")
@@ -85,9 +86,7 @@ def _print(found: list[Plugin]) -> None:
     epilog=examples("ptools plugins new hello", "ptools plugins new hello --dir plugins/hello")
 )
 @click.argument("name")
-@click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), help="Where.  [default: ptools-NAME]"
-)
+@click.option("--dir", "folder", type=FilePath(), help="Where.  [default: ptools-NAME]")
 @force_option
 def new(name: str, folder: Path | None, force: bool) -> None:
     """Write a plugin of your own, ready to install and to test.
@@ -95,6 +94,8 @@ def new(name: str, folder: Path | None, force: bool) -> None:
     Two files and a README: pyproject.toml names the entry point, the module holds the command and
     its first test.
     """
+    from pathlib import Path
+
     target = create(name, folder or Path(f"ptools-{name}"), force=force)
     output.result(f"{target}: a plugin with the command '{name}'")
     output.note("\nNext:")

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ptools import __version__, output
-from ptools.options import device_option, examples, force_option, json_option, seed_option
+from ptools.options import FilePath, device_option, examples, force_option, json_option, seed_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress
     from torch import nn
 
@@ -50,9 +51,7 @@ _EPILOG = examples(
 )
 @seed_option
 @device_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-MODEL-N]"
-)
+@click.option("--out", type=FilePath(), help="Run folder.  [default: runs/DATA-MODEL-N]")
 @force_option
 @json_option
 @click.pass_context
@@ -104,6 +103,8 @@ def train(
 
     `watch` is called after every batch and every epoch. Raises UsageError, FileError, PtoolsError.
     """
+    from pathlib import Path
+
     import torch
 
     from ptools import data as datasets
@@ -135,6 +136,8 @@ def train(
 
 def _name(data: str, model: str) -> str:
     """Return `digits-cnn-bn`, whatever a data set or a model is called."""
+    from pathlib import Path
+
     words = f"{Path(data).stem}-{model.partition('(')[0].rpartition(':')[2]}"
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in words)
 
@@ -294,6 +297,8 @@ def _print(run: Run) -> None:
         )
     output.result(f"run folder     {run.folder}")
     if not run.interrupted:
+        from pathlib import Path
+
         near = output.program
         output.note("\nNext:")
         output.note(f"  {near('tensorboard')} --logdir {Path(run.folder).parent}")
