@@ -226,6 +226,22 @@ def test_a_kill_leaves_whole_files() -> None:
     assert "state_dict" in checkpoints.load(Path("run/best.pt"))
 
 
+@pytest.mark.parametrize("mine", [None, "ACTIVE"])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
+    mine: str | None, install: Install, ptools: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+def spy():
+    import os
+    raise ValueError(os.environ["OMP_WAIT_POLICY"])
+"""
+    install("spy", source, "ptools_spy:spy", group="ptools.datasets")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    env = {"OMP_WAIT_POLICY": mine} if mine else {}
+    done = ptools("train", "--data", "spy", process=True, env=env)
+    assert f"ValueError: {mine or 'PASSIVE'};" in done.stderr
+
+
 def test_a_third_partys_data_set(install: Install, ptools: Run) -> None:
     source = '''
 def flags():

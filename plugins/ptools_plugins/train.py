@@ -56,8 +56,11 @@ _EPILOG = examples(
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
-    with output.progress(*_columns()) as bar:
-        run = train(**options, watch=_watcher(bar), on_start=_announce)
+    screen = _Screen()
+    try:
+        run = train(**options, on_start=screen.start, watch=screen.watch)
+    finally:
+        screen.stop()
     if as_json:
         output.document(asdict(run))
     else:
@@ -105,10 +108,11 @@ def train(
     """
     from pathlib import Path
 
-    import torch
-
     from ptools import data as datasets
     from ptools import files, models, training
+
+    training.share_cores()
+    import torch
 
     settings = training.Settings(
         epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, device=training.pick_device(device)
@@ -243,13 +247,43 @@ def _rank(epoch: Epoch) -> tuple[float, float]:
 # -- what a person sees ----------------------------------------------------------------------------
 
 
-def _announce(images: ImageSet, net: nn.Module, folder: Path) -> None:
-    shape = "x".join(map(str, images.shape))
-    counts = f"{len(images.train)} train, {len(images.val)} validation, {len(images.test)} test"
-    parameters = sum(p.numel() for p in net.parameters())
-    output.note(f"{images.name}: {counts} images of {shape}, {len(images.classes)} classes")
-    output.note(f"{parameters:,} parameters; writing to {folder}\n")
-    output.note("epoch   loss  accuracy  val loss  val accuracy  seconds")
+class _Screen:
+    """The conversation: what is trained, a line per epoch, and a bar where there is a terminal."""
+
+    def __init__(self) -> None:
+        self.bar: Progress | None = None
+        self.drawn = 0.0
+
+    def start(self, images: ImageSet, net: nn.Module, folder: Path) -> None:
+        shape = "x".join(map(str, images.shape))
+        counts = f"{len(images.train)} train, {len(images.val)} validation, {len(images.test)} test"
+        parameters = sum(p.numel() for p in net.parameters())
+        output.note(f"{images.name}: {counts} images of {shape}, {len(images.classes)} classes")
+        output.note(f"{parameters:,} parameters; writing to {folder}\n")
+        output.note("epoch   loss  accuracy  val loss  val accuracy  seconds")
+        self.bar = output.progress(*_columns())
+        self.task = self.bar.add_task("", total=None, loss=0.0, accuracy=0.0)
+        self.bar.start()
+
+    def watch(self, now: Running | Epoch) -> None:
+        """Print a line per epoch; draw the bar at most 10 times a second, as reading a loss costs."""
+        from time import monotonic
+
+        from ptools.training import Epoch
+
+        assert self.bar is not None
+        if isinstance(now, Epoch):
+            self.bar.console.print(_line(now), highlight=False, markup=False)
+        elif not self.bar.disable and (monotonic() - self.drawn > 0.1 or now.done == now.total):
+            self.drawn = monotonic()
+            measured = {"loss": now.loss, "accuracy": now.accuracy}
+            self.bar.update(
+                self.task, completed=now.done, total=now.total, refresh=True, **measured
+            )
+
+    def stop(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
 
 
 def _columns() -> tuple[Any, ...]:
@@ -257,28 +291,6 @@ def _columns() -> tuple[Any, ...]:
 
     text = TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.2%}")
     return BarColumn(), MofNCompleteColumn(), text, TimeRemainingColumn()
-
-
-def _watcher(bar: Progress) -> Callable[[Running | Epoch], None]:
-    """Return what draws the bar, at most 10 times a second, and prints a line per epoch."""
-    from time import monotonic
-
-    from ptools.training import Epoch
-
-    task = bar.add_task("", total=None, loss=0.0, accuracy=0.0)
-    drawn = 0.0
-
-    def watch(now: Running | Epoch) -> None:
-        nonlocal drawn
-        if isinstance(now, Epoch):
-            bar.console.print(_line(now), highlight=False, markup=False)
-        elif not bar.disable and (monotonic() - drawn > 0.1 or now.done == now.total):
-            drawn = monotonic()
-            bar.update(
-                task, completed=now.done, total=now.total, loss=now.loss, accuracy=now.accuracy
-            )
-
-    return watch
 
 
 def _line(epoch: Epoch) -> str:

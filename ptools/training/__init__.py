@@ -5,6 +5,7 @@
     Epoch        what one epoch measured
     check(...)   does the model take these images? before anything is written
     fit(...)     train a model; calls you back per batch and per epoch
+    share_cores()  keep small networks fast on a busy machine
     score(...)   loss and accuracy of a model on a split
 
 ignite is imported here and only when `fit` runs: `--help` and other commands never pay for it.
@@ -12,6 +13,7 @@ ignite is imported here and only when `fit` runs: `--help` and other commands ne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -23,7 +25,7 @@ from ptools.errors import PtoolsError, UsageError, cause
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Epoch", "Running", "Settings", "check", "fit", "pick_device", "score"]
+__all__ = ["Epoch", "Running", "Settings", "check", "fit", "pick_device", "score", "share_cores"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,16 @@ class Epoch:
     val_accuracy: float
     lr: float
     seconds: float
+
+
+def share_cores() -> None:
+    """Let the threads of torch sleep while they wait for each other. Call it before torch is imported.
+
+    By default they spin, and where another program wants the cores as well, a step of a small network
+    then takes ten times as long: each thread waits for one that is not scheduled. Alone on the machine
+    sleeping costs nothing measurable. A user's own OMP_WAIT_POLICY is kept.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pick_device(name: str) -> str:
