@@ -1,17 +1,17 @@
 """What ptools costs before it does anything, as ratios to `python -c 'import click'`.
 
-    python -m benchmarks.startup [--repeats 9] [--others]
+    python -m benchmarks.startup [--repeats 9]
 
 CPU time (user + sys) of whole child processes, medians of interleaved repeats, sources compiled
 first. The environments are real folders of metadata: N installed distributions, 30 % of them with
-an entry_points.txt, 10 of them plugins beside the built-ins. Prints the table of the README.
+an entry_points.txt, 10 of them plugins beside the built-ins. Prints the table of the README, and
+other toolboxes where they are installed beside ptools.
 """
 
 from __future__ import annotations
 
 import argparse
 import compileall
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for count in (200, 1000, 5000):
             site = build_site(Path(folder, str(count)), count)
-            costs = interleaved(_cases(count, site, given.others), given.repeats)
+            costs = interleaved(_cases(count, site), given.repeats)
             rows += [(label, cost.cpu / costs[BASE].cpu, cost) for label, cost in costs.items()]
     _print(rows)
 
@@ -73,7 +73,7 @@ def _compile() -> None:
         compileall.compile_dir(Path(str(package.__file__)).parent, quiet=1)
 
 
-def _cases(count: int, site: Path, others: bool) -> dict[str, Case]:
+def _cases(count: int, site: Path) -> dict[str, Case]:
     """Return label -> command; the smallest environment has them all, the larger ones --help."""
     ptools = str(Path(sys.executable).with_name("ptools"))
     env = {"PYTHONPATH": str(site)}
@@ -91,8 +91,10 @@ def _cases(count: int, site: Path, others: bool) -> dict[str, Case]:
             cases[f"ptools {plugin.name} --help"] = Case([ptools, plugin.name, "--help"], env)
     sizes = ["shapes", "--in", "32", "--k", "5", "--p", "2"]
     cases["ptools " + " ".join(sizes)] = Case([ptools, *sizes], env)
-    if others:
-        cases |= {f"{o} --help": Case([p, "--help"], env) for o in OTHERS if (p := shutil.which(o))}
+    for other in OTHERS:
+        program = Path(sys.executable).with_name(other)
+        if program.exists():
+            cases[f"{other} --help"] = Case([str(program), "--help"], env)
     return cases
 
 

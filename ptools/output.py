@@ -1,6 +1,7 @@
 """The one place that prints.
 
     result(text)        stdout   a line of the result
+    paragraph(text)     stdout   a sentence of the result, broken between words on a terminal
     document(value)     stdout   the result as exactly one JSON document
     table(heads, rows)  stdout   the result as a table
     note(text)          stderr   conversation: what is going on, what to try next
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 
 def result(text: str = "") -> None:
     """Print a line of the result."""
+    click.echo(text)
+
+
+def paragraph(text: str) -> None:
+    """Print a sentence of the result: broken between words on a terminal, one line in a pipe."""
+    if sys.stdout.isatty():
+        import shutil
+        import textwrap
+
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
     click.echo(text)
 
 

@@ -88,6 +88,14 @@ def test_the_progress_bar_is_for_terminals(
     assert "━" not in piped.stderr
 
 
+def test_a_sentence_is_broken_between_words_on_a_terminal_only(ptools: Run) -> None:
+    shown = on_terminal("device", "--no-import", columns=40).replace("\r", "")
+    verdict = ptools("device", "--no-import", process=True).stdout.splitlines()[0]
+    first, second = shown.splitlines()[:2]
+    assert len(first) <= 40
+    assert f"{first} {second}" == verdict[: len(first) + len(second) + 1]
+
+
 def test_programs_are_called_as_ptools_was(tmp_path: Path) -> None:
     """`.venv/bin/ptools` proposes `.venv/bin/tensorboard`; an activated one proposes `tensorboard`."""
     code = (

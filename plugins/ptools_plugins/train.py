@@ -276,7 +276,7 @@ class _Screen:
             self.bar.console.print(_line(now), highlight=False, markup=False)
         elif not self.bar.disable and (monotonic() - self.drawn > 0.1 or now.done == now.total):
             self.drawn = monotonic()
-            measured = {"loss": now.loss, "accuracy": now.accuracy}
+            measured: dict[str, Any] = {"loss": now.loss, "accuracy": now.accuracy}
             self.bar.update(
                 self.task, completed=now.done, total=now.total, refresh=True, **measured
             )

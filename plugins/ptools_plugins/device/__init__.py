@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Say whether PyTorch can use a GPU here, and if not, why."""
     from ptools.errors import UsageError
-    from ptools.output import document, result
+    from ptools.output import document, paragraph, result
     from ptools_plugins.device import report
 
     if bench and no_import:
@@ -65,7 +65,7 @@ def command(
         document(report.document(verdict, figures))
     else:
         for line in report.lines(verdict, figures):
-            result(line)
+            (result if line.startswith("  ") else paragraph)(line)  # a command is never broken
     if require:
         insist(verdict, require)
 
