@@ -13,6 +13,7 @@ from ptools import config, registry
 from ptools.errors import PluginError, PtoolsError, UsageError, suggestion
 from ptools.output import note
 from ptools.registry import CONFLICT, PLUGINS, Plugin
+from ptools.summaries import summary
 
 RUNNING = "ptools.running"  # ctx.meta: the Plugin whose command was called
 _FOUND = "ptools.plugins"  # ctx.meta: name -> Plugin
@@ -96,7 +97,7 @@ class PluginGroup(click.Group):
         if _DEAD_END in ctx.meta:
             return []
         items = [
-            CompletionItem(name, help=registry.summary(plugin))
+            CompletionItem(name, help=summary(plugin))
             for name, plugin in self.plugins(ctx).items()
             if name.startswith(incomplete)
         ]
@@ -106,7 +107,7 @@ class PluginGroup(click.Group):
 def _described(plugin: Plugin) -> str:
     if plugin.state == CONFLICT:
         return f"({plugin.detail})"
-    text = registry.summary(plugin)
+    text = summary(plugin)
     return text if plugin.builtin else f"{text} [{plugin.distribution}]".strip()
 
 

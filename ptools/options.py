@@ -7,6 +7,7 @@ Who uses what:
     seed_option       --seed                                train
     device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
     Sizes             32, 3x5, 32x48x64 -> tuple of int     shapes
+    Positive          a finite number above zero            device, plugins, train
     FilePath          a path -> pathlib.Path                plugins new, train
     examples(...)     the examples that end every --help    all
 """
@@ -60,6 +61,22 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "N[xN[xN]]"
+
+
+class Positive(click.FloatRange):
+    """A finite number above zero: nan passes every comparison of a plain click.FloatRange."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number - number != 0:  # nan and inf
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "NUMBER"
 
 
 class FilePath(click.Path):

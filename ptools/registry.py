@@ -3,7 +3,6 @@
     scan()         every entry point of our groups, from the metadata folders on sys.path
     find(group)    one Plugin per entry point, its state decided
     owners(group)  name -> the Plugin that owns it
-    summary(p)     the first docstring line of the plugin's module, read from the head of its file
     load(p)        import that one plugin and return the object it names
 
 A distribution offers tools in its metadata (`entry_points.txt`, written by pip):
@@ -38,7 +37,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import PathFinder
 from typing import Any, NamedTuple
 
-from ptools.errors import PluginError, cause, one_line
+from ptools.errors import PluginError, cause
 
 PLUGINS = "ptools.plugins"
 MODELS = "ptools.models"
@@ -50,7 +49,7 @@ INVALID, UNREADABLE = "invalid", "unreadable"
 
 _LIMIT = 1 << 20  # bytes; no honest entry_points.txt is larger, and 100 MB must not delay --help
 _CHUNK = 1 << 16
-_OPEN = (
+NEVER_BLOCK = (
     os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )  # a pipe must not block
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -129,7 +128,7 @@ def _normalize(name: str) -> str:
 def _read_into(folder: str, stem: str, found: list[Plugin]) -> None:
     """Add the entry points of one metadata folder. This runs once per installed distribution."""
     try:
-        descriptor = os.open(folder + "/entry_points.txt", _OPEN)
+        descriptor = os.open(folder + "/entry_points.txt", NEVER_BLOCK)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -279,68 +278,6 @@ def _settle(plugin: Plugin, rivals: list[Plugin]) -> Plugin:
     if len(names) == 1:
         way = f"pip uninstall {names[0]}"
     return plugin._replace(state=CONFLICT, detail=f"both {both} offer it, so neither runs; {way}")
-
-
-# -- the summary: found and read, never imported -----------------------------------------------------
-
-
-def summary(plugin: Plugin) -> str:
-    """Return the first docstring line of the plugin's module, or an empty string.
-
-    Several models live in one module: of these and of data sets it is the function's docstring.
-    """
-    module, _, attribute = (part.strip() for part in plugin.reference.partition(":"))
-    try:
-        if plugin.group == PLUGINS:
-            return _docstring_line(_head(_source(module), 4096))
-        text = _head(_source(module), _LIMIT)
-        define = re.search(rf"^(?:def|class) {re.escape(attribute)}\b.*?:\s*\n", text, re.M | re.S)
-        return _docstring_line(text[define.end() :]) if define else ""
-    except Exception:  # a finder of somebody else may raise anything
-        return ""
-
-
-def _source(module: str) -> str:
-    """Return the path of a module's source without importing it or its parents."""
-    top, *rest = module.split(".")
-    for finder in sys.meta_path:
-        spec = finder.find_spec(top, None)
-        if spec is not None:
-            break
-    else:
-        return ""
-    if not rest:
-        return spec.origin or ""
-    relative = "/".join(rest)
-    for folder in spec.submodule_search_locations or ():
-        for ending in (".py", "/__init__.py"):
-            candidate = f"{folder}/{relative}{ending}"
-            if os.path.isfile(candidate):
-                return candidate
-    return ""
-
-
-def _head(file: str, size: int) -> str:
-    if not file.endswith(".py"):
-        return ""
-    descriptor = os.open(file, _OPEN)
-    try:
-        return os.read(descriptor, size).decode(errors="replace")
-    finally:
-        os.close(descriptor)
-
-
-def _docstring_line(head: str) -> str:
-    """Return the first line of the docstring that `head` begins with, after blanks and comments."""
-    text = head.lstrip("\ufeff \t\r\n")
-    while text.startswith("#"):
-        text = text.partition("\n")[2].lstrip()
-    text = text.lstrip("rRuU")
-    quote = text[:3] if text[:3] in ('"""', "'''") else text[:1]
-    if quote not in ('"""', "'''", '"', "'"):
-        return ""
-    line = text[len(quote) :].partition(quote)[0].lstrip("\\ \t\r\n").partition("\n")[0]
-    return one_line(line, 100)
 
 
 # -- the import --------------------------------------------------------------------------------------

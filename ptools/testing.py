@@ -138,13 +138,14 @@ def assert_plugin_ok(name: str, *args: str) -> None:
     """
     from ptools import registry
     from ptools.group import load_command
+    from ptools.summaries import summary
 
     plugin = registry.owners().get(name)
     assert plugin is not None, f"no plugin '{name}' is installed; try: pip install -e ."
     command = load_command(plugin)
-    summary, short = registry.summary(plugin), command.get_short_help_str(200)
-    assert summary, f"the module of '{name}' needs a docstring: its first line is the help line"
-    assert short.rstrip(".") == summary.rstrip("."), f"short help {short!r} is not {summary!r}"
+    line, short = summary(plugin), command.get_short_help_str(200)
+    assert line, f"the module of '{name}' needs a docstring: its first line is the help line"
+    assert short.rstrip(".") == line.rstrip("."), f"short help {short!r} is not {line!r}"
     _assert_light(name)
     _assert_one_line(run(name, "--no-such-option"), codes=(2,))
     plain = run(name, *args)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ptools import __version__, registry
+from ptools.summaries import summary
 from ptools.testing import HEAVY, Install, Result, Run
 
 HOST_SILENT = (*HEAVY, "importlib.metadata", "rich", "json", "email")
@@ -81,18 +82,18 @@ def test_help_lists_every_command_with_its_summary(process: bool, ptools: Run) -
     assert done.exit_code == 0
     for plugin in registry.find():
         assert f"  {plugin.name} " in done.stdout
-        assert registry.summary(plugin) in done.stdout
+        assert summary(plugin) in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", [p.name for p in registry.find() if p.builtin])
 def test_every_command_has_help_with_defaults_and_examples(name: str, ptools: Run) -> None:
-    summary = registry.summary(registry.owners()[name])
-    assert len(summary) < 60
-    assert summary.endswith(".")
+    line = summary(registry.owners()[name])
+    assert len(line) < 60
+    assert line.endswith(".")
     done = ptools(name, "--help")
     assert done.exit_code == 0
-    assert summary in done.stdout
+    assert line in done.stdout
     examples = done.stdout.partition("Examples:\n")[2].strip().splitlines()
     assert len(examples) >= 2
     assert all(line.strip().startswith(f"ptools {name}") for line in examples)

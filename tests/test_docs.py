@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ptools import registry
+from ptools.summaries import summary
 from tests.test_plugins import fresh  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parent.parent
@@ -132,8 +133,8 @@ def test_every_command_is_documented(name: str) -> None:
     assert page.read_text().startswith(f"# ptools {name}\n")
     assert any(f"ptools {name}" in command for command, _ in commands(page))
     readme = (ROOT / "README.md").read_text()
-    summary = registry.summary(registry.owners()[name])
-    assert f"| [`ptools {name}`](docs/{name}.md) | {summary} |" in readme
+    line = summary(registry.owners()[name])
+    assert f"| [`ptools {name}`](docs/{name}.md) | {line} |" in readme
 
 
 @pytest.mark.parametrize("name", [p.name for p in registry.find() if p.builtin])

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from ptools import registry
 from ptools.errors import PluginError
-from ptools.registry import GROUPS, find, load, scan, summary
+from ptools.registry import GROUPS, find, load, scan
+from ptools.summaries import summary
 from ptools.testing import Install
 
 # -- the scan equals importlib.metadata --------------------------------------------------------------

@@ -9,6 +9,7 @@ import click
 from ptools import output, registry
 from ptools.errors import UsageError
 from ptools.options import examples, json_option
+from ptools.summaries import summary
 
 _GROUPS = {"models": registry.MODELS, "datasets": registry.DATASETS}
 
@@ -40,7 +41,7 @@ def names(kind: str, grep: str | None = None) -> list[dict[str, Any]]:
         {
             "name": plugin.name,
             "origin": plugin.origin,
-            "what": registry.summary(plugin) if plugin.state == registry.READY else plugin.detail,
+            "what": summary(plugin) if plugin.state == registry.READY else plugin.detail,
         }
         for plugin in registry.find(_GROUPS[kind])
     ]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ptools import output
-from ptools.options import FilePath, examples, force_option, json_option
+from ptools.options import FilePath, Positive, examples, force_option, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ _EPILOG = examples(
 
 @click.group(invoke_without_command=True, epilog=_EPILOG)
 @click.option("--check", is_flag=True, help="Import each plugin in a child process.")
-@click.option("--timeout", type=click.FloatRange(0.1, 3600), default=30, help="Seconds per import.")
+@click.option("--timeout", type=Positive(), default=30, help="Seconds per import.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, check: bool, timeout: float, as_json: bool) -> None:
@@ -60,11 +60,11 @@ def plugins(*, check: bool = False, timeout: float = 30) -> list[Plugin]:
 
 
 def _row(plugin: Plugin) -> dict[str, Any]:
-    from ptools import registry
+    from ptools.summaries import summary
 
     return {
         "name": plugin.name,
-        "summary": registry.summary(plugin),
+        "summary": summary(plugin),
         "distribution": plugin.distribution,
         "version": plugin.version,
         "state": plugin.state,
