@@ -37,27 +37,44 @@ def root(debug: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ptools and return its exit code: 0, 1, 2, 3 or 130 (see ptools.errors)."""
     args = list(sys.argv[1:] if argv is None else argv)
+    _ready_streams()
     _hear_interrupts()
     if instruction := os.environ.get(_COMPLETE):
-        from click.shell_completion import shell_complete
-
-        return shell_complete(root, {}, "ptools", _COMPLETE, instruction)
+        return _complete(instruction)
     ctx = None
     try:
         ctx = root.make_context("ptools", args, terminal_width=_width())
         with ctx:
             root.invoke(ctx)
-        sys.stdout.flush()
+        code = 0
     except click.exceptions.Exit as end:
-        return _flushed(end.exit_code)
-    except BrokenPipeError:  # the reader of our pipe has gone: nothing is wrong here
+        code = end.exit_code
+    except BaseException as error:
+        code = _report(error, ctx, bool(ctx and ctx.params.get("debug")))
+    return _flushed(code)
+
+
+def _ready_streams() -> None:
+    """Make both streams usable: closed ones go nowhere, and no character can stop a line."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (it is kept)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _complete(instruction: str) -> int:
+    """Answer TAB. An error, or a Ctrl-C, is no answer: a shell has no place for a message."""
+    from click.shell_completion import shell_complete
+
+    try:
+        code = shell_complete(root, {}, "ptools", _COMPLETE, instruction)
+        sys.stdout.flush()
+        return code
+    except BaseException:
         discard(sys.stdout)
         return 1
-    except BaseException as error:
-        if isinstance(error, (SystemExit, GeneratorExit)):
-            raise
-        return _report(error, ctx, "--debug" in args[:1] or bool(ctx and ctx.params.get("debug")))
-    return 0
 
 
 def _width() -> int:
@@ -79,8 +96,12 @@ def _hear_interrupts() -> None:
 
 
 def _flushed(code: int) -> int:
+    """Write out what is left of the result; a result that cannot be written is an error."""
     try:
         sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our pipe has gone: nothing is wrong here
+        discard(sys.stdout)
+        return code or 1
     except OSError as error:
         return _report(error, None, False)
     return code
@@ -88,6 +109,13 @@ def _flushed(code: int) -> int:
 
 def _report(error: BaseException, ctx: click.Context | None, debug: bool) -> int:
     """Print one line on stderr for any error and return its exit code."""
+    if isinstance(error, BrokenPipeError) and _reader_left():
+        return 1
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx:
+        note(error.ctx.get_help())
+        return error.exit_code
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+        return int(error.code or 0)
     if debug:
         import traceback
 
@@ -97,22 +125,52 @@ def _report(error: BaseException, ctx: click.Context | None, debug: bool) -> int
     return code
 
 
+def _reader_left() -> bool:
+    """Whether it was our stdout that broke, and not a pipe of the command's own."""
+    import select
+
+    try:
+        poll = select.poll()  # not on Windows, where a broken pipe is another error anyway
+        poll.register(sys.stdout.fileno(), 0)
+        left = bool(poll.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return False
+    if left:
+        discard(sys.stdout)
+    return left
+
+
 def _explain(error: BaseException, ctx: click.Context | None) -> tuple[str, int]:
+    """Return the line and the exit code of an error."""
     if isinstance(error, PtoolsError):
         return one_line(error, 1000), error.exit_code
-    if isinstance(error, click.ClickException):
-        return _usage(error), error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "Interrupted.", Interrupted.exit_code
-    if isinstance(error, OSError) and (error.filename or error.errno == 28):
-        if sys.stdout and error.filename is None:
-            discard(sys.stdout)
-        where = f" {os.fsdecode(error.filename)!r}" if error.filename else ""
-        return f"{error.strerror}:{where or ' while writing'}.", 1
+    if isinstance(error, SystemExit):
+        return one_line(error.code), 1
     plugin = ctx.meta.get(RUNNING) if ctx else None
     who = f"'{plugin.name}' of {plugin.origin}" if plugin else "ptools"
     again = f"ptools --debug {plugin.name} ..." if plugin else "ptools --debug"
-    return f"{who} failed: {cause(error)}; traceback: {again}", 1
+    unexpected = f"{who} failed: {cause(error)}; traceback: {again}", 1
+    try:
+        if isinstance(error, click.ClickException):
+            return _usage(error), error.exit_code
+        return (_system(error), 1) if isinstance(error, OSError) else unexpected
+    except Exception:  # an exception of strangers may raise at a touch
+        return unexpected
+
+
+def _system(error: OSError) -> str:
+    """Return the line of an error of the operating system; on stdout, no more can be written."""
+    import errno
+
+    if error.strerror is None:
+        raise TypeError  # it carries no more than its message
+    if error.filename is None and error.errno == errno.ENOSPC:
+        discard(sys.stdout)
+    where = error.filename
+    shown = repr(os.fsdecode(where)) if isinstance(where, (str, bytes)) else "while writing"
+    return f"{error.strerror}: {one_line(shown)}."
 
 
 def _usage(error: click.ClickException) -> str:

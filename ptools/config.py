@@ -22,8 +22,10 @@ from typing import Any
 import click
 
 from ptools.errors import UsageError, one_line, suggestion
+from ptools.output import note
 
 FILE = "ptools.toml"
+HOST_VARIABLES = ("PTOOLS_DISABLE",)  # not options of a command
 
 
 def defaults(
@@ -35,15 +37,34 @@ def defaults(
     """
     tables = _read()
     names = sorted({*known, name})
-    for table in tables:
-        if table not in names:
-            _unknown(f"{FILE}: no command '{table}'.", table, names)
+    for key, value in tables.items():
+        if key not in names:
+            _check_table(key, value, names)
     table = tables.get(name, {})
     if not isinstance(table, dict):
         raise UsageError(f"{FILE}: '{name}' must be a table: write [{name}] on a line of its own.")
     found = _from_table(command, table, name)
+    _check_variables(names, environ)
     _add_environment(command, _variable("PTOOLS", name), names, environ, found)
     return found
+
+
+def _check_table(key: str, value: Any, names: list[str]) -> None:
+    """Refuse a misspelt command; a table that resembles none may be of a plugin that is gone."""
+    close = suggestion(key, names)
+    if close or not isinstance(value, dict):
+        raise UsageError(f"{FILE}: no command '{key}'.{close or ' Options stand in a [command].'}")
+    note(f"Warning: {FILE}: no command '{one_line(key, 64)}' is installed for its table.")
+
+
+def _check_variables(names: list[str], environ: Mapping[str, str]) -> None:
+    """Refuse a variable of a misspelt command; one that resembles none is somebody else's."""
+    prefixes = tuple(_variable("PTOOLS", name) + "_" for name in names)
+    for variable in environ:
+        if variable.startswith("PTOOLS_") and not variable.startswith(prefixes):
+            word = variable.split("_")[1].lower()
+            if (close := suggestion(word, names)) and variable not in HOST_VARIABLES:
+                raise UsageError(f"environment: {variable} names no command.{close}")
 
 
 def _read() -> dict[str, Any]:
@@ -54,7 +75,7 @@ def _read() -> dict[str, Any]:
     try:
         with open(FILE, "rb") as file:
             return tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, endless digits or brackets
         raise UsageError(f"{FILE} is no valid TOML: {one_line(error)}.") from error
     except OSError as error:
         raise UsageError(f"{FILE} cannot be read: {error.strerror}.") from error
@@ -82,20 +103,23 @@ def _from_table(command: click.Command, table: Mapping[str, Any], where: str) ->
         if key in children and isinstance(value, dict):
             found[key] = _from_table(children[key], value, f"{where}.{key}")
         elif (option := options.get(_key(key))) is not None:
-            found[option.name or ""] = _checked(value, f"{FILE}: {key} in [{where}]")
+            found[option.name or ""] = _checked(option, value, f"{FILE}: {key} in [{where}]")
         else:
             known = [max(o.opts, key=len).lstrip("-") for o in options.values()]
             _unknown(f"{FILE}: [{where}] has no option '{key}'.", key, [*known, *children])
     return found
 
 
-def _checked(value: Any, where: str) -> Any:
-    simple = (str, int, float)  # bool is an int
-    if isinstance(value, simple) or (
-        isinstance(value, list) and all(isinstance(item, simple) for item in value)
-    ):
-        return value
-    raise UsageError(f"{where} must be a string, a number, true, false, or a list of these.")
+def _checked(option: click.Option, value: Any, where: str) -> Any:
+    """Return a value as it would stand on the command line: 2.7 is then no whole number either."""
+    many = option.multiple or option.nargs != 1
+    if isinstance(value, bool) and option.is_flag:
+        return value if option.is_bool_flag else option.flag_value if value else None
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    if many and isinstance(value, list) and all(isinstance(v, (str, int, float)) for v in value):
+        return [str(item) for item in value]
+    raise UsageError(f"{where} must be a {'list of values' if many else 'single value'}.")
 
 
 def _add_environment(
@@ -105,16 +129,21 @@ def _add_environment(
     environ: Mapping[str, str],
     found: dict[str, Any],
 ) -> None:
-    """Lay the variables that begin with `prefix` over `found`; PTOOLS_TB_IMAGES_X is not for `tb`."""
+    """Lay the variables that begin with `prefix` over `found`.
+
+    PTOOLS_TB_IMAGES_X is not for `tb`, unless `tb` has an option `--images-x`.
+    """
     options = {_variable(prefix, key): option for key, option in _options(command).items()}
     children = command.commands if isinstance(command, click.Group) else {}
     longer = [_variable("PTOOLS", name) for name in names]
     longer += [_variable(prefix, child) for child in children]
     longer = [other + "_" for other in longer if len(other) > len(prefix)]
     for variable in sorted(environ):
-        if not variable.startswith(prefix + "_") or variable.startswith(tuple(longer)):
-            continue
         option = options.get(variable)
+        if not variable.startswith(prefix + "_") or (
+            not option and variable.startswith(tuple(longer))
+        ):
+            continue
         if option is None:
             _unknown(f"environment: no option for {variable}.", variable, sorted(options))
         elif environ[variable]:

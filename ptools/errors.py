@@ -41,8 +41,11 @@ class Interrupted(PtoolsError):
 
 
 def one_line(text: object, limit: int = 300) -> str:
-    """Return `text` on one line, printable, at most `limit` characters."""
-    line = " ".join(str(text).split())
+    """Return `text` on one line, printable, at most `limit` characters. Never raises."""
+    try:
+        line = " ".join(str(text)[:10_000].split())
+    except BaseException:  # the text is an exception of strangers, and its __str__ is theirs
+        line = "(it cannot be printed)"
     line = "".join(c if c.isprintable() else "?" for c in line)
     return line if len(line) <= limit else line[: limit - 3] + "..."
 

@@ -5,6 +5,7 @@ Nothing here imports a plugin but `resolve_command`, and that only the one that 
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -65,7 +66,8 @@ class PluginGroup(click.Group):
     ) -> dict[str, Any]:
         """Return the options' defaults in force; a bad ptools.toml must not keep --help away."""
         try:
-            return config.defaults(command, name, self.plugins(ctx))
+            known = {plugin.name for plugin in registry.find(PLUGINS)}  # those that cannot run too
+            return config.defaults(command, name, known)
         except UsageError as error:
             if ctx.resilient_parsing:
                 return {}
@@ -113,17 +115,17 @@ def _described(plugin: Plugin) -> str:
 
 def load_command(plugin: Plugin) -> click.Command:
     """Import one plugin and return its command, named as its entry point. Raises PluginError."""
-    command = registry.load(plugin)
-    if not isinstance(command, click.Command):
-        kind = type(command).__name__
-        raise PluginError(
-            f"plugin '{plugin.name}' of {plugin.origin} yields a {kind}, not a click.Command; "
-            f"decorate it with @click.command() or pip uninstall {plugin.distribution}"
-        )
-    command.name = plugin.name
-    if not command.help:  # the module's docstring is the help: written once
-        import sys
 
-        module = sys.modules.get(plugin.reference.partition(":")[0].strip())
-        command.help = module.__doc__ if module else None
-    return command
+    def adopt(command: object) -> click.Command:
+        if not isinstance(command, click.Command):
+            raise PluginError(
+                f"plugin '{plugin.name}' of {plugin.origin} yields a {type(command).__name__}, not a "
+                f"click.Command; decorate it with @click.command() or pip uninstall {plugin.distribution}"
+            )
+        command.name = plugin.name
+        if not command.help:  # the module's docstring is the help: written once
+            command.help = sys.modules[plugin.module].__doc__
+        return command
+
+    loaded: click.Command = registry.load(plugin, adopt)
+    return loaded

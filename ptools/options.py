@@ -66,8 +66,8 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
 class Positive(click.FloatRange):
     """A finite number above zero: nan passes every comparison of a plain click.FloatRange."""
 
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
+    def __init__(self, most: float | None = None) -> None:
+        super().__init__(min=0, min_open=True, max=most)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

@@ -5,6 +5,7 @@
     document(value)     stdout   the result as exactly one JSON document
     table(heads, rows)  stdout   the result as a table
     note(text)          stderr   conversation: what is going on, what to try next
+    aside()             a block whose prints, of whoever's code, go to stderr
     progress(...)       stderr   a bar, on a terminal only
     program(name)       how to call a program in the commands a note proposes
 
@@ -16,7 +17,8 @@ terminal, so that small commands stay fast.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -98,7 +100,34 @@ def progress(*columns: Any) -> Progress:
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    return Progress(*columns, console=console, auto_refresh=False, disable=not console.is_terminal)
+    return Progress(*columns, console=console, auto_refresh=False, disable=not sys.stderr.isatty())
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Send whatever is printed to stderr, by other people's code and their children too."""
+    import os
+
+    sys.stdout.flush()
+    try:
+        saved = os.dup(1)
+    except OSError:
+        saved = -1  # stdout is closed
+    try:
+        _point(1, at=2)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if saved >= 0:
+            _point(1, at=saved)
+            os.close(saved)
+
+
+def _point(descriptor: int, *, at: int) -> None:
+    import os
+
+    with suppress(OSError):  # a closed one stays closed
+        os.dup2(at, descriptor)
 
 
 def program(name: str) -> str:
@@ -115,6 +144,7 @@ def discard(stream: TextIO) -> None:
     """Point a broken stream at the null device, so that closing it cannot fail once more."""
     import os
 
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
+    with suppress(OSError, ValueError):  # a stream in memory cannot break
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

@@ -9,11 +9,12 @@ the usual way would import its parents.
 from __future__ import annotations
 
 import os
-import re
 import sys
+from typing import Any
 
 from ptools.errors import one_line
-from ptools.registry import NEVER_BLOCK, PLUGINS, Plugin
+from ptools.registry import PLUGINS, Plugin
+from ptools.scan import read
 
 _HEAD = 4096  # bytes; a docstring that begins later is not found
 _WHOLE = 1 << 20
@@ -24,25 +25,22 @@ def summary(plugin: Plugin) -> str:
 
     Several models live in one module: of these and of data sets it is the function's docstring.
     """
-    module, _, attribute = (part.strip() for part in plugin.reference.partition(":"))
     try:
+        file = _source(plugin.module)
+        if not file.endswith(".py"):
+            return ""
         if plugin.group == PLUGINS:
-            return _docstring_line(_head(_source(module), _HEAD))
-        text = _head(_source(module), _WHOLE)
-        define = re.search(rf"^(?:def|class) {re.escape(attribute)}\b.*?:\s*\n", text, re.M | re.S)
-        return _docstring_line(text[define.end() :]) if define else ""
-    except Exception:  # a finder of somebody else may raise anything
+            return _docstring_line(read(file, _HEAD).decode(errors="replace"))
+        return _docstring_of(file, plugin.attribute)
+    except Exception:  # a file or a finder of somebody else
         return ""
 
 
 def _source(module: str) -> str:
     """Return the path of a module's source without importing it or its parents."""
     top, *rest = module.split(".")
-    for finder in sys.meta_path:
-        spec = finder.find_spec(top, None)
-        if spec is not None:
-            break
-    else:
+    spec = next(filter(None, (_spec(finder, top) for finder in sys.meta_path)), None)
+    if spec is None:
         return ""
     if not rest:
         return spec.origin or ""
@@ -55,14 +53,11 @@ def _source(module: str) -> str:
     return ""
 
 
-def _head(file: str, size: int) -> str:
-    if not file.endswith(".py"):
-        return ""
-    descriptor = os.open(file, NEVER_BLOCK)
+def _spec(finder: Any, top: str) -> Any:
     try:
-        return os.read(descriptor, size).decode(errors="replace")
-    finally:
-        os.close(descriptor)
+        return finder.find_spec(top, None)
+    except (Exception, SystemExit):  # importlib skips a finder without find_spec, and so do we
+        return None
 
 
 def _docstring_line(head: str) -> str:
@@ -76,3 +71,14 @@ def _docstring_line(head: str) -> str:
         return ""
     line = text[len(quote) :].partition(quote)[0].lstrip("\\ \t\r\n").partition("\n")[0]
     return one_line(line, 100)
+
+
+def _docstring_of(file: str, name: str) -> str:
+    """Return the first docstring line of a function or class at the top of a module."""
+    import ast
+
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in ast.parse(read(file, _WHOLE)).body:
+        if isinstance(node, kinds) and node.name == name:
+            return one_line((ast.get_docstring(node) or "").partition("\n")[0], 100)
+    return ""

@@ -108,8 +108,8 @@ def test_python_m_ptools(ptools: Run) -> None:
 
 def test_no_command_prints_the_help(ptools: Run) -> None:
     done = ptools()
-    assert done.exit_code == 2
-    assert "Usage: ptools" in done.stdout + done.stderr
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == ptools("--help").stdout
 
 
 # -- errors ------------------------------------------------------------------------------------------
@@ -191,6 +191,14 @@ def test_an_error_of_many_lines_and_codes_is_one_printable_line(
         ("raise KeyboardInterrupt", 130, "Interrupted."),
         ("raise click.Abort", 130, "Interrupted."),
         ("return 7", 0, ""),
+        ("raise SystemExit(5)", 5, ""),
+        ("raise SystemExit", 0, ""),
+        ("raise SystemExit('a\\nb')", 1, "Error: a b"),
+        ("raise GeneratorExit", 1, "'ends' of ptools-ends 1.0 failed: GeneratorExit"),
+        ("raise OSError(2, None, 5)", 1, "failed"),
+        ("raise BrokenPipeError(32, 'socket closed')", 1, "socket closed"),
+        ("raise type('E', (Exception,), {'__str__': lambda s: 1 / 0})()", 1, "cannot be printed"),
+        ("raise type('E', (click.ClickException,), {'format_message': 0})('x')", 1, "failed"),
     ],
 )
 def test_exit_codes(statement: str, code: int, says: str, install: Install, ptools: Run) -> None:
@@ -223,6 +231,67 @@ def test_ctrl_c_exits_130(background: bool, install: Install) -> None:
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
     assert errors == "Interrupted.\n"
+
+
+def test_ctrl_c_while_a_plugin_is_imported(install: Install) -> None:
+    install("slow", "import os, time\nos.write(2, b'ready\\n')\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ptools", "slow"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[1] == "Interrupted.\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
+def test_closed_streams_are_no_traceback(closed: str) -> None:
+    command = f'"{sys.executable}" -m ptools shapes --in 32 --k 3 {closed}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_characters_that_stdout_cannot_show(install: Install, ptools: Run) -> None:
+    install("arrow", '"""Turn \u2192 \u5927."""\nimport click\ncommand = click.Command("arrow")\n')
+    for encoding in ("latin-1", "ascii", "utf-8"):
+        done = ptools("--help", process=True, env={"PYTHONIOENCODING": encoding})
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert "Turn" in done.stdout
+
+
+def test_output_that_passes_by_sys_stdout_is_not_the_result(install: Install, ptools: Run) -> None:
+    low = "import os\nos.write(1, b'polluted')\nos.system('echo polluted')\n"
+    install("low", low + FAIL.format("click.echo('good')"))
+    done = ptools("low", process=True)
+    assert done.stdout == "good\n"
+    assert done.stderr.count("polluted") == 2
+
+
+def test_the_result_of_a_failing_exit_is_not_lost_in_silence(install: Install) -> None:
+    install("three", FAIL.format("print('result'); click.get_current_context().exit(3)"))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ptools", "three"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+
+
+def test_a_reader_that_left_before_the_end(install: Install) -> None:
+    """The result is still in the buffer when the pipe breaks: Python must not complain at its end."""
+    install("late", FAIL.format("import time; print('x'); time.sleep(0.5)"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ptools", "late"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(20) == 1
 
 
 def test_a_reader_that_leaves_is_no_traceback(install: Install) -> None:

@@ -68,6 +68,12 @@ def test_a_plugin_that_breaks_when_imported(install: Install, ptools: Run) -> No
     assert complete(ptools, "bash", "unknown", "--x") == [""]
 
 
+@pytest.mark.parametrize("env", [{"COMP_CWORD": "x"}, {}], ids=["odd", "missing"])
+def test_a_shell_that_asks_wrongly_gets_no_answer(env: dict[str, str], ptools: Run) -> None:
+    done = ptools(process=True, env={"_PTOOLS_COMPLETE": "bash_complete", **env})
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "")
+
+
 def test_a_broken_configuration_does_not_break_tab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ptools: Run
 ) -> None:

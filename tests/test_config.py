@@ -93,6 +93,23 @@ def test_subcommands(ptools: Run) -> None:
     assert "depth=5" in ptools("echo", env=env).stdout
 
 
+def test_a_variable_that_two_commands_could_mean(install: Install, ptools: Run) -> None:
+    install("echo-sub-batch", ECHO)
+    env = {"PTOOLS_ECHO_SUB_BATCH_SIZE": "4"}
+    assert ptools("echo", "sub", env=env).stdout == "batch_size=4\n"
+
+
+def test_a_table_of_a_plugin_that_is_gone_is_a_warning(ptools: Run) -> None:
+    toml("[my-lost-plugin]\ndepth = 3\n[echo]\ndepth = 2\n")
+    done = ptools("echo")
+    assert done.exit_code == 0
+    assert "depth=2 " in done.stdout
+    assert "Warning: ptools.toml: no command 'my-lost-plugin'" in done.stderr
+    toml("[echo]\ndepth = 3\n")
+    done = ptools("shapes", "--in", "3", "--k", "3", env={"PTOOLS_DISABLE": "echo"})
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -102,8 +119,15 @@ def test_subcommands(ptools: Run) -> None:
         ("[echo.sub]\nbatchsize = 3\n", "Did you mean 'batch-size'?"),
         ("echo = 3\n", "[echo]"),
         ("[echo\n", "no valid TOML"),
-        ("[echo]\ndepth = {a = 1}\n", "must be a string"),
+        ("[echo]\ndepth = {a = 1}\n", "must be a single value"),
         ("[echo]\ndepth = 'deep'\n", "It was set in ptools.toml"),
+        ("[echo]\ndepth = [1]\n", "must be a single value"),
+        ("[echo]\ntag = [[1]]\n", "must be a list of values"),
+        ("[echo]\nflag = 3\n", "is not a valid boolean"),
+        ("x = " + "9" * 5000 + "\n", "no valid TOML"),
+        ("x = " + "[" * 20_000 + "\n", "no valid TOML"),
+        ("[echo]\ndepth = 2.7\n", "'2.7' is not a valid integer"),
+        ("[echo]\ndepth = true\n", "'True' is not a valid integer"),
     ],
 )
 def test_errors_in_the_file_are_one_line(text: str, says: str, ptools: Run) -> None:
@@ -119,6 +143,13 @@ def test_a_misspelt_variable(ptools: Run) -> None:
     done = ptools("echo", env={"PTOOLS_ECHO_DEPHT": "3"})
     assert done.exit_code == 2
     assert "Did you mean 'PTOOLS_ECHO_DEPTH'?" in done.stderr
+
+
+def test_a_variable_of_a_misspelt_command(ptools: Run) -> None:
+    done = ptools("echo", env={"PTOOLS_EHCO_DEPTH": "3"})
+    assert done.exit_code == 2
+    assert "PTOOLS_EHCO_DEPTH names no command. Did you mean 'echo'?" in done.stderr
+    assert ptools("echo", env={"PTOOLS_UNRELATED": "3"}).exit_code == 0
 
 
 def test_a_variable_belongs_to_the_longest_command(install: Install, ptools: Run) -> None:

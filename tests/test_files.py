@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,26 @@ def test_training_onto_a_full_disk_is_one_line(small_disk: Path) -> None:
     assert "Traceback" not in done.stderr
     assert not list(small_disk.rglob("*.tmp"))
     assert not (small_disk / "r" / "best.pt").exists()  # 330 kB do not fit, and half is not there
+
+
+def test_a_disk_that_is_full_from_the_start_is_one_line(small_disk: Path) -> None:
+    """The event file of TensorBoard fails first, and in no thread of its own."""
+    (small_disk / "r").mkdir()
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    command = [
+        sys.executable,
+        "-m",
+        "ptools",
+        "train",
+        "--epochs",
+        "1",
+        "--out",
+        str(small_disk / "r"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left on device; free some space" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ class Net(nn.Module):
     def __init__(self, width=4, bias=True):
         super().__init__()
         self.layer = nn.Linear(width, 2, bias=bias)
+
+class Fails(nn.Module):
+    def __init__(self):
+        raise AttributeError("no such thing")
 
 def number():
     return 7
@@ -56,6 +61,20 @@ def test_a_class_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert type(build("net.py:Net")).__name__ == "Net"
 
 
+def test_the_neighbours_of_a_file_and_packages_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", sys.path[:])
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "layers_of_mine.py").write_text(NET)
+    (tmp_path / "one" / "net2.py").write_text("from layers_of_mine import Net\n")
+    (tmp_path / "package_of_mine").mkdir()
+    (tmp_path / "package_of_mine" / "net.py").write_text(NET)
+    monkeypatch.chdir(tmp_path)
+    assert type(build("one/net2.py:Net")).__name__ == "Net"
+    assert type(build("package_of_mine.net:Net")).__name__ == "Net"
+
+
 def test_a_class_in_a_module() -> None:
     assert type(build("torch.nn:Linear(64, 2)")).__name__ == "Linear"
 
@@ -80,6 +99,8 @@ def test_a_third_partys_model(install: Install) -> None:
         ("net.py:Net(__import__('os').getpid())", "must be literals"),
         ("net.py:Net(*[1])", "must be literals"),
         ("net.py:Net(**{'width': 1})", "must be literals"),
+        ("exits.py:Net", "SystemExit: 3"),
+        ("net.py:Fails", "AttributeError: no such thing"),
         ("net.py:Net(1", "no model is called"),
         ("net.py:Net()()", "must be literals"),
         ("", "ptools list models"),
@@ -89,6 +110,7 @@ def test_errors(spec: str, says: str, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     Path("net.py").write_text(NET)
     Path("broken.py").write_text("def (")
+    Path("exits.py").write_text("import sys; sys.exit(3)")
     with pytest.raises(UsageError) as caught:
         build(spec)
     assert says in str(caught.value)

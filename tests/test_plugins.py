@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import site
 import subprocess
+import sys
+import time
 import venv
 from pathlib import Path
 
@@ -96,6 +99,58 @@ def test_check_of_a_broken_plugin_exits_1_and_says_why(install: Install, ptools:
     assert ptools("plugins").exit_code == 0
 
 
+def test_check_leaves_nobody_behind(install: Install, ptools: Run, tmp_path: Path) -> None:
+    """What a plugin started is ended with it, and Ctrl-C ends the check itself at once."""
+    source = (
+        '"""Fork."""\nimport subprocess\n'
+        "child = subprocess.Popen(['sleep', '61'])\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\nchild.wait()\n"
+    )
+    install("forks", source)
+    assert ptools("plugins", "--check", "--timeout", "3").exit_code == 1
+    assert not _alive(int((tmp_path / "pid").read_text()))
+    (tmp_path / "pid").unlink()
+    check = subprocess.Popen(
+        [sys.executable, "-m", "ptools", "plugins", "--check"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    begun = time.monotonic()
+    check.send_signal(signal.SIGINT)
+    assert check.communicate(timeout=20)[1] == "Interrupted.\n"
+    assert check.returncode == 130
+    assert time.monotonic() - begun < 5
+    assert not _alive(int((tmp_path / "pid").read_text()))
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; a zombie waiting for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_check_does_not_import_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ptools: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("click.py").write_text("raise RuntimeError")
+    done = ptools("plugins", "--check", process=True)
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_a_command_is_called_by_its_entry_point(install: Install, ptools: Run) -> None:
+    from ptools import registry
+    from ptools.group import load_command
+
+    install("good", GOOD.replace("def command", "def other_name"), "ptools_good:other_name")
+    assert load_command(registry.owners()["good"]).name == "good"
+    assert ptools("good", "--help").stdout.startswith("Usage: ptools good ")
+
+
 # -- new ---------------------------------------------------------------------------------------------
 
 
@@ -128,9 +183,19 @@ def test_new_overwrites_nothing_without_force(
     assert Path("ptools-hello/ptools_hello.py").read_text() == "mine"
     assert ptools("plugins", "new", "hello", "--force").exit_code == 0
     assert Path("ptools-hello/ptools_hello.py").read_text() != "mine"
+    assert "pip install -e 'my dir'" in ptools("plugins", "new", "hello", "--dir", "my dir").stderr
     Path("file").touch()
     done = ptools("plugins", "new", "other", "--dir", "file")
     assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
+
+
+def test_new_takes_no_name_of_another_plugin(install: Install, ptools: Run, tmp_path: Path) -> None:
+    install("taken", GOOD, distribution="somebody")
+    install("mine", GOOD)
+    refused = ptools("plugins", "new", "taken", "--dir", str(tmp_path / "a"))
+    assert refused.exit_code == 2
+    assert "'taken' is a command of somebody 1.0" in refused.stderr
+    assert ptools("plugins", "new", "mine", "--dir", str(tmp_path / "b")).exit_code == 0
 
 
 def test_new_installed_runs_and_passes_its_own_test(

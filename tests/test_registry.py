@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import email.message
 import importlib.metadata
+import os
+import quopri
 import shutil
 import sys
 import tempfile
@@ -11,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import process_time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +22,8 @@ from hypothesis import strategies as st
 
 from ptools import registry
 from ptools.errors import PluginError
-from ptools.registry import GROUPS, find, load, scan
+from ptools.registry import GROUPS, find, load
+from ptools.scan import scan
 from ptools.summaries import summary
 from ptools.testing import Install
 
@@ -73,6 +78,10 @@ def _write(place: Path, stem: str, version: str, kind: str, text: str | None) ->
     return folder.parent if egg else None
 
 
+# importlib.metadata imports these when it needs them, and then finds no standard library.
+LAZILY = (email.message, quopri)
+
+
 @contextmanager
 def _on_path(path: list[str]) -> Iterator[None]:
     before = sys.path[:]
@@ -93,7 +102,7 @@ def _expected() -> Counter[tuple[str, str, str]]:
 
 
 def _scanned() -> Counter[tuple[str, str, str]]:
-    return Counter((p.group, p.name, p.reference) for p in scan() if p.state != "unreadable")
+    return Counter((p.group, p.name, p.reference) for p in scan() if not p.problem)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -151,6 +160,84 @@ def test_a_custom_finder_is_asked(tmp_path: Path, install: Install) -> None:
         assert _scanned() == _expected()
     finally:
         sys.meta_path.remove(Finder)
+
+
+def test_entries_of_sys_path_that_are_no_strings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    place = install("kept", None).parent
+    monkeypatch.setattr("sys.path", [place, b"/bytes", None, *sys.path])
+    assert "kept" in {p.name for p in find()}
+
+
+@pytest.mark.parametrize(
+    "name", ["x.egg", "x.egg-info/PKG-INFO", "x-1.DIST-INFO/METADATA", "x-1.egg/EGG-INFO/PKG-INFO"]
+)
+def test_no_pipe_blocks_the_scan(name: str, tmp_path: Path) -> None:
+    pipe = tmp_path / name
+    pipe.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(pipe)
+    (pipe.parent / "entry_points.txt").write_text("[ptools.plugins]\nx = m:a\n")
+    places = [str(tmp_path), str(tmp_path / "x.egg"), str(tmp_path / "x-1.egg")]
+    assert len(scan(places)) <= 1  # and it returns
+
+
+def test_a_broken_archive_or_finder_hides_nobody_else(
+    tmp_path: Path, install: Install, capfd: pytest.CaptureFixture[str]
+) -> None:
+    install("kept", None)
+    torn = tmp_path / "torn.whl"
+    torn.write_bytes(b"PK no zip")
+
+    class Hostile:  # without find_spec, which importlib allows
+        @property
+        def find_distributions(self) -> object:
+            print("polluted")
+            raise SystemExit(3)
+
+    sys.path.insert(0, str(torn))
+    sys.meta_path.insert(0, Hostile())  # type: ignore[arg-type]
+    try:
+        found = {p.name for p in find()}
+        line = summary(registry.owners()["train"])
+    finally:
+        sys.meta_path.pop(0)
+        sys.path.remove(str(torn))
+    assert {"kept", "train"} <= found
+    assert line == "Train a network on images and keep the best weights."
+    assert "polluted" not in capfd.readouterr().out
+
+
+def test_a_stale_or_false_ptools_hides_no_builtin(install: Install) -> None:
+    site = install("kept", None).parent
+    (site / "ptools-0.0.1.dist-info").mkdir()
+    false = site / "Ptools-9.9.dist-info"
+    false.mkdir()
+    (false / "entry_points.txt").write_text("[ptools.plugins]\nshapes = evil:command\n")
+    owners = registry.owners()
+    assert owners["shapes"].reference == "ptools_plugins.shapes:command"
+    assert {"train", "device", "list", "plugins"} <= set(owners)
+    assert [p.state for p in find() if p.reference == "evil:command"] == ["shadowed"]
+
+
+def test_too_many_entry_points_are_refused_quickly(install: Install) -> None:
+    for name, line in (("many", "n{0} = m:a\n"), ("same", "x = m:a\n"), ("rivals", "x = m:a{0}\n")):
+        lines = "".join(line.format(i) for i in range(50_000))
+        (install(name, None) / "entry_points.txt").write_text("[ptools.plugins]\n" + lines)
+    begun = process_time()
+    found = find()
+    assert process_time() - begun < 5  # not a speed test: without the limit it is minutes
+    assert sum(p.state == "unreadable" for p in found) == 3
+    assert all("more than 1000" in p.detail for p in found if p.state == "unreadable")
+
+
+def test_what_is_shown_of_a_distribution_is_printable(install: Install) -> None:
+    site = install("kept", None).parent
+    info = site / "evil\x1b[31m-1.0\x1b[0m.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[ptools.plugins]\nfine = m:a\na\x1b[1mb = m:a\n")
+    for plugin in find():
+        assert "".join(plugin).isprintable()
 
 
 # -- states ------------------------------------------------------------------------------------------
@@ -262,9 +349,17 @@ def test_summary_in_a_package_imports_no_parent(install: Install) -> None:
 
 
 def test_summary_of_a_model_is_its_functions(install: Install) -> None:
-    source = '"""Module."""\n\n\ndef tiny(\n    classes: int,\n):\n    """A tiny one."""\n'
-    install("tiny", source, "ptools_tiny:tiny", group="ptools.models")
-    assert summary(registry.owners("ptools.models")["tiny"]) == "A tiny one."
+    source = (
+        '"""Module."""\n'
+        'def tiny(\n    classes: int,  # comment\n):  # another\n    """A tiny one."""\n'
+        "def silent(classes, shape): return 1\n"
+        'def third(classes, shape):\n    """A third one."""\n'
+    )
+    install("tiny", source, "ptools_tiny:tiny [extra]", group="ptools.models")
+    install("silent", None, "ptools_tiny:silent", group="ptools.models")
+    owners = registry.owners("ptools.models")
+    assert summary(owners["tiny"]) == "A tiny one."
+    assert summary(owners["silent"]) == ""
 
 
 # -- loading -----------------------------------------------------------------------------------------

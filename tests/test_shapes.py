@@ -89,6 +89,8 @@ def test_the_window_that_would_start_in_the_padding(ptools: Run) -> None:
     [
         ("--in 2 --k 5", "--p 2"),
         ("--in 32 --k 5 --d 10", "--p 5"),
+        ("--in 3 --k 3 --d 4 --op maxpool", "use a smaller --k or --d"),
+        ("--in 2 --k 3 --op maxpool", "use --p 1 or"),
         ("--in 32 --k 2 --p 2 --op maxpool", "at most half the kernel"),
         ("--in 32 --k 2 --d 2 --op avgpool", "avgpool has no dilation"),
         ("--in 32 --k 2 --ceil", "--ceil is for pooling"),

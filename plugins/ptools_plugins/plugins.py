@@ -86,7 +86,7 @@ def _print(found: list[Plugin]) -> None:
     epilog=examples("ptools plugins new hello", "ptools plugins new hello --dir plugins/hello")
 )
 @click.argument("name")
-@click.option("--dir", "folder", type=FilePath(), help="Where.  [default: ptools-NAME]")
+@click.option("--dir", "folder", type=FilePath(), show_default="ptools-NAME", help="Where.")
 @force_option
 def new(name: str, folder: Path | None, force: bool) -> None:
     """Write a plugin of your own, ready to install and to test.
@@ -95,13 +95,15 @@ def new(name: str, folder: Path | None, force: bool) -> None:
     its first test.
     """
     from pathlib import Path
+    from shlex import quote
 
     target = create(name, folder or Path(f"ptools-{name}"), force=force)
     output.result(f"{target}: a plugin with the command '{name}'")
     output.note("\nNext:")
-    output.note(f"  {output.program('pip')} install -e {target}")
+    place = quote(str(target))
+    output.note(f"  {output.program('pip')} install -e {place}")
     output.note(f"  {output.program('ptools')} {name}")
-    output.note(f"  {output.program('python')} -m pytest {target}")
+    output.note(f"  {output.program('python')} -m pytest {place}")
 
 
 def create(name: str, folder: Path, *, force: bool = False) -> Path:
@@ -114,8 +116,9 @@ def create(name: str, folder: Path, *, force: bool = False) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise UsageError(f"'{name}' is no command name: small letters, digits, single hyphens.")
     owner = registry.owners().get(name)
-    if owner is not None and owner.builtin:
-        raise UsageError(f"'{name}' is a built-in command; choose another name.")
+    if owner is not None and owner.distribution != f"ptools-{name}":
+        kind = "a built-in command" if owner.builtin else f"a command of {owner.origin}"
+        raise UsageError(f"'{name}' is {kind}; choose another name.")
     files.claim(folder, force=force)
     module = f"ptools_{name.replace('-', '_')}"
     for file, text in _TEMPLATE.items():

@@ -5,8 +5,8 @@ no download, seconds on a laptop. It leaves a run folder:
 
 \b
   config.json           everything that was set, to do it again
-  metrics.json          loss and accuracy of every epoch, then of the test images
-  best.pt               weights of the epoch with the best validation accuracy
+  metrics.json          loss and accuracy of every epoch and of the test
+  best.pt               weights of the epoch that was best on other images
   events.out.tfevents*  the same curves for TensorBoard
 """
 
@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ptools import __version__, output
-from ptools.options import FilePath, device_option, examples, force_option, json_option, seed_option
+from ptools.options import (
+    FilePath,
+    Positive,
+    device_option,
+    examples,
+    force_option,
+    json_option,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,19 +54,18 @@ _EPILOG = examples(
 @click.option(
     "--batch-size", type=click.IntRange(1, 1_000_000), default=64, help="Images per step."
 )
-@click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), default=0.05, help="Peak learning rate."
-)
+@click.option("--lr", type=Positive(1e6), default=0.05, help="Peak learning rate.")
 @seed_option
 @device_option
-@click.option("--out", type=FilePath(), help="Run folder.  [default: runs/DATA-MODEL-N]")
+@click.option("--out", type=FilePath(), show_default="runs/DATA-MODEL-N", help="Run folder.")
 @force_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     screen = _Screen()
     try:
-        run = train(**options, on_start=screen.start, watch=screen.watch)
+        with output.aside():  # the model and the data may be anybody's code
+            run = train(**options, on_start=screen.start, watch=screen.watch)
     finally:
         screen.stop()
     if as_json:
@@ -153,7 +160,8 @@ class _Record:
         self, folder: Path, images: ImageSet, net: nn.Module, model: str, settings: Settings
     ) -> None:
         import torch
-        from torch.utils.tensorboard import SummaryWriter
+
+        from ptools.training.events import EventFile
 
         self.folder, self.images, self.net, self.model = folder, images, net, model
         self.settings, self.epochs = settings, list[Any]()
@@ -168,15 +176,19 @@ class _Record:
         self._write(
             "config.json", {"data": images.name, "model": model, **asdict(settings), **versions}
         )
-        self.events = SummaryWriter(str(folder))
+        self.events = EventFile(folder)
 
     def keep(self, epoch: Epoch) -> Epoch:
         """Write down one epoch; keep its weights if they are the best so far."""
         self.epochs.append(epoch)
-        for tag in ("loss", "accuracy"):
-            self.events.add_scalar(f"{tag}/train", getattr(epoch, tag), epoch.epoch)
-            self.events.add_scalar(f"{tag}/val", getattr(epoch, f"val_{tag}"), epoch.epoch)
-        self.events.add_scalar("lr", epoch.lr, epoch.epoch)
+        curves = {
+            "loss/train": epoch.loss,
+            "loss/val": epoch.val_loss,
+            "accuracy/train": epoch.accuracy,
+            "accuracy/val": epoch.val_accuracy,
+            "lr": epoch.lr,
+        }
+        self.events.scalars(epoch.epoch, curves)
         if self.best is None or _rank(epoch) > _rank(self.best):
             self.best = epoch
             self._save_best()
@@ -313,6 +325,11 @@ def _print(run: Run) -> None:
 
         near = output.program
         output.note("\nNext:")
-        output.note(f"  {near('tensorboard')} --logdir {Path(run.folder).parent}")
+        output.note(f"  {near('tensorboard')} --logdir {_logdir(Path(run.folder))}")
         output.note(f"  {near('ptools')} train --model mlp --epochs 20")
         output.note(f"  {near('ptools')} list models")
+
+
+def _logdir(folder: Path) -> Path:
+    """Return what to show in TensorBoard: all runs beside each other, or the one of --out."""
+    return folder.parent if folder.parent.name == "runs" else folder

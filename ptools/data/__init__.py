@@ -144,7 +144,8 @@ class Batches:
             order = torch.arange(count)
         else:
             order = torch.randperm(
-                count, generator=torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+                count,
+                generator=torch.Generator().manual_seed((self.seed * 100_003 + self.epoch) % 2**63),
             )
         batches = list(torch.split(order.to(self.labels.device), self.batch_size))
         if self.seed is not None and len(batches) > 1 and len(batches[-1]) == 1:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptools import registry
-from ptools.errors import UsageError, cause, suggestion
+from ptools.errors import PtoolsError, UsageError, cause, suggestion
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,9 @@ def build(spec: str, *, classes: int, shape: tuple[int, int, int]) -> nn.Module:
 
     try:
         model = _call(spec, classes, shape)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except PtoolsError:
+        raise
+    except (Exception, SystemExit) as error:  # the model is the user's code
         raise UsageError(f"model '{spec}' cannot be built: {cause(error)}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"model '{spec}' is a {type(model).__name__}, not a torch.nn.Module.")
@@ -69,21 +71,26 @@ def _literals(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _find(place: str, name: str) -> Any:
+    """Import a file or a module as `python` would: with its folder, or the working one, on sys.path."""
     import importlib
     import importlib.util
     import sys
 
+    file = Path(place)
+    if place.endswith(".py") and not file.is_file():
+        raise UsageError(f"{place} does not exist; write path/to/net.py:{name}.")
+    folder = str(file.resolve().parent if place.endswith(".py") else Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         if not place.endswith(".py"):
             return getattr(importlib.import_module(place), name)
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-        if spec is None or spec.loader is None or not Path(place).is_file():
-            raise UsageError(f"{place} does not exist; write path/to/net.py:{name}.")
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules.setdefault(spec.name, module)  # dataclasses and pickle look a class's module up
         spec.loader.exec_module(module)
         return getattr(module, name)
-    except UsageError:
-        raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"model '{place}:{name}' cannot be imported: {cause(error)}") from error

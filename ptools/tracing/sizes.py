@@ -45,13 +45,15 @@ def output_size(op: str, size: int, window: Window) -> int:
         raise UsageError(
             f"the kernel covers {window.span} elements but the padded input has only "
             f"{last + window.span} ({size} + padding {left} + {right}); "
-            f"use --p {_least_padding(size, window)} or a smaller --k or --d."
+            f"use {_least_padding(op, size, window)}a smaller --k or --d."
         )
     return out
 
 
-def _least_padding(size: int, window: Window) -> int:
-    return -(-(window.span - size) // 2)
+def _least_padding(op: str, size: int, window: Window) -> str:
+    """Return the padding to advise, if this kind of layer allows as much."""
+    padding = -(-(window.span - size) // 2)
+    return "" if op != "conv" and 2 * padding > window.kernel else f"--p {padding} or "
 
 
 def _transposed(size: int, window: Window) -> int:
