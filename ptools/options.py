@@ -7,6 +7,7 @@ Who uses what:
     seed_option       --seed                                train
     device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
     Sizes             32, 3x5, 32x48x64 -> tuple of int     shapes
+    Whole             a whole number in a range             train
     Positive          a finite number above zero            device, plugins, train
     FilePath          a path -> pathlib.Path                plugins new, train
     examples(...)     the examples that end every --help    all
@@ -18,12 +19,6 @@ import re
 from typing import Any
 
 import click
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-force_option = click.option("--force", is_flag=True, help="Overwrite what exists.")
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of everything random."
-)
 
 
 def examples(*lines: str) -> str:
@@ -63,16 +58,43 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
         return "N[xN[xN]]"
 
 
-class Positive(click.FloatRange):
-    """A finite number above zero: nan passes every comparison of a plain click.FloatRange."""
+class Whole(click.ParamType):  # type: ignore[type-arg]
+    """A whole number of at least `least`. Unlike click.IntRange it keeps --help free of its limits."""
 
-    def __init__(self, most: float | None = None) -> None:
-        super().__init__(min=0, min_open=True, max=most)
+    name = "whole number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if number - number != 0:  # nan and inf
-            self.fail(f"{value} is not a finite number.", param, ctx)
+    def __init__(self, least: int, most: int = 2**63 - 1) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip()
+        if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
+            self.fail(f"'{value}' is no whole number.", param, ctx)
+        if not self.least <= int(text) <= self.most:
+            self.fail(f"{value} is not in the range {self.least} to {self.most}.", param, ctx)
+        return int(text)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "N"
+
+
+class Positive(click.ParamType):  # type: ignore[type-arg]
+    """A finite number above zero, and not above `most`; nan passes every test of click.FloatRange."""
+
+    name = "positive number"
+
+    def __init__(self, most: float = 1e9) -> None:
+        self.most = most
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"'{value}' is no number.", param, ctx)
+        if not 0 < number <= self.most:
+            self.fail(f"{value} is not above 0 and at most {self.most:g}.", param, ctx)
         return number
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
@@ -104,6 +126,9 @@ class Device(click.ParamType):  # type: ignore[type-arg]
         return "auto|cpu|cuda[:N]|mps|xpu"
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+force_option = click.option("--force", is_flag=True, help="Overwrite what exists.")
+seed_option = click.option("--seed", type=Whole(0), default=0, help="Seed of everything random.")
 device_option = click.option(
     "--device",
     type=Device(),

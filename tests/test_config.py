@@ -55,7 +55,7 @@ def test_precedence(ptools: Run) -> None:
 
 
 def test_help_shows_the_value_in_force(ptools: Run) -> None:
-    assert "[default: 8;" in _option(ptools("train", "--help").stdout, "--epochs")
+    assert "[default: 8]" in _option(ptools("train", "--help").stdout, "--epochs")
     toml("[train]\nepochs = 21\nbatch-size = 7\n")
     done = ptools("train", "--help", env={"PTOOLS_TRAIN_BATCH_SIZE": "9"})
     assert "21" in _option(done.stdout, "--epochs")

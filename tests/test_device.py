@@ -26,14 +26,16 @@ from ptools.testing import Result, Run
 from ptools_plugins.device import bench, report
 from ptools_plugins.device.findings import facts
 from ptools_plugins.device.limits import cpu_limit, memory_limit
-from ptools_plugins.device.machine import Process
-from ptools_plugins.device.packages import satisfies
+from ptools_plugins.device.packages import find, satisfies
+from ptools_plugins.device.process import Process
 from ptools_plugins.device.repairs import cuda_tag, install, vision_for
 from ptools_plugins.device.torch_view import View
 from ptools_plugins.device.verdict import Verdict, judge
 
 WHL = "--index-url https://download.pytorch.org/whl"
 FORCED = "pip install --force-reinstall torch torchvision"
+NIGHTLY = "pip install --pre"
+EARLY, LATE = "2.16.0.dev20261031", "2.16.0.dev20261101"
 AGAIN = "pip install --force-reinstall torch==2.15.0"
 H200: dict[str, Any] = {"name": "NVIDIA H200", "memory": 140 << 30, "capability": [9, 0]}
 CARD = "0000:65:00.0"
@@ -90,9 +92,9 @@ class World:
         (self.site / path).unlink()
         return self
 
-    def card(self, vendor: str = "0x10de", *, device: str = "0x2330", held: str = "", memory: int = 0) -> World:  # fmt: skip  # noqa: E501
+    def card(self, vendor: str = "0x10de", *, device: str = "0x2330", held: str = "", memory: int = 0, address: str = CARD) -> World:  # fmt: skip  # noqa: E501
         """Put a card on the PCI bus; `held` is the kernel driver that holds it."""
-        folder = f"sys/bus/pci/devices/{CARD}"
+        folder = f"sys/bus/pci/devices/{address}"
         self.file(f"{folder}/vendor", vendor + "\n").file(f"{folder}/class", "0x030000\n")
         self.file(f"{folder}/device", device + "\n")
         self.file(f"{folder}/mem_info_vram_total", f"{memory}\n")
@@ -100,11 +102,31 @@ class World:
             (self.root / folder / "driver").symlink_to(f"../../../bus/pci/drivers/{held}")
         return self
 
+    def amd(self, device: str = "0x744c", *, memory: int = 24, gfx: int = 0) -> World:
+        """Put an AMD card on the bus (memory in GiB); amdgpu says gfx in /sys/class/kfd."""
+        said = f"vendor_id 4098\ndevice_id {int(device, 16)}\ngfx_target_version {gfx}\n"
+        if gfx:
+            self.file("sys/class/kfd/kfd/topology/nodes/1/properties", said)
+        return self.card("0x1002", device=device, held="amdgpu", memory=memory << 30)
+
+    def editable(self, direct_url: str) -> World:
+        """Make torch an editable install of root/src; its metadata stays in site-packages."""
+        source = f"{self.root.as_uri()}/src"
+        info = "../site/torch-2.15.0.dist-info/direct_url.json"
+        (self.site / "torch").rename(self.root / "src-torch")
+        (self.root / "src").mkdir()
+        (self.root / "src-torch").rename(self.root / "src/torch")
+        return self.file(info, direct_url.replace("SRC", source))
+
+    def wsl(self) -> World:
+        return self.file("proc/sys/kernel/osrelease", "6.6.87-microsoft-standard-WSL2\n")
+
     def driver(self, version: str = "580.95.05", *, library: str = "", nodes: bool = True) -> World:
         """Load NVIDIA's kernel module, with its libraries and device nodes."""
         said = f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {version}  Release\n"
         self.file("proc/driver/nvidia/version", said)
         self.file(f"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.{library or version}")
+        self.file("usr/lib/x86_64-linux-gnu/libcuda.so.1")
         card = "Model: \t NVIDIA H200\nGPU UUID: \t GPU-0a1b\n"
         self.file(f"proc/driver/nvidia/gpus/{CARD}/information", card)
         for name in ("nvidia0", "nvidiactl", "nvidia-uvm") if nodes else ():
@@ -154,6 +176,19 @@ def nvidia(w: World) -> World:
     return w.torch().card(held="nvidia").driver()
 
 
+def arc(w: World) -> World:
+    return w.card("0x8086", device="0xe20b")
+
+
+def eight(w: World, nodes: int = 1) -> World:
+    """Put seven more cards on the bus; `nodes` of the eight have a device node."""
+    for index in range(1, 8):
+        w.card(address=f"0000:{index:02x}:00.0", held="nvidia")
+    for index in range(nodes):
+        w.file(f"dev/nvidia{index}", mode=0o666)
+    return w
+
+
 # {site} and {home} are the world's folders.
 # fmt: off
 FAULTS: list[tuple[str, str, Callable[[World], World]]] = [
@@ -166,10 +201,12 @@ FAULTS: list[tuple[str, str, Callable[[World], World]]] = [
     ("python-no-wheel", "uv python install 3.12", lambda w: w.process_is(bits=32)),
     ("python-no-wheel", "uv python install 3.12", lambda w: w.process_is(implementation="pypy")),
     ("python-no-wheel", "docker run -it python:3.12-slim",
-     lambda w: w.file("lib/ld-musl-x86_64.so.1")),
+     lambda w: w.process_is(musl=True)),
     ("torch-incomplete", AGAIN, lambda w: w.torch().without("torch/__init__.py")),
     ("torch-twice", f"rm -r '{{site}}/torch-2.9.1.dist-info' && {AGAIN}",
      lambda w: w.torch("2.9.1+cu128", metadata="2.9.1").torch()),
+    ("torch-incomplete", "conda install --force-reinstall -c conda-forge pytorch=2.15.0",
+     lambda w: w.torch(installer="conda").without("torch/__init__.py")),
     ("torch-torn", AGAIN, lambda w: w.torch("2.15.0+cu132", metadata="2.9.1")),
     ("torchvision-mismatch", "pip install --upgrade torchvision",
      lambda w: w.torch().vision("0.24.1+cu128", "torch (==2.9.1)", metadata="0.24.1")),
@@ -181,12 +218,25 @@ FAULTS: list[tuple[str, str, Callable[[World], World]]] = [
      lambda w: w.torch("2.9.1", installer="conda").vision()),
     ("torchvision-mismatch", f"pip install 'torchvision==0.24.*' {WHL}/cpu",
      lambda w: w.torch("2.9.1+cpu").vision("0.25.0+cpu", "torch==2.10.0")),
+    ("torchvision-mismatch", f"{NIGHTLY} --upgrade torch torchvision {WHL}/nightly/cu132",
+     lambda w: w.torch(f"{LATE}+cu132").vision("0.31.0.dev20261031+cu132", f"torch=={EARLY}")),
+    ("torchvision-mismatch", f"uv {NIGHTLY} --upgrade torch torchvision {WHL}/nightly/cpu",
+     lambda w: w.torch(f"{LATE}+cpu", installer="uv").vision("0.30.0+cpu", "torch==2.15.0")),
+    ("torchvision-mismatch", "pip install --force-reinstall --no-deps torchvision",
+     lambda w: w.torch().vision("0.31.0.dev20261031+cu132", f"torch=={EARLY}")),
+    ("torchvision-mismatch", "",  # a stable torchvision would replace a torch built from source
+     lambda w: w.torch("2.9.0a0+git1234").vision("0.25.0", "torch==2.10.0")),
     ("torchaudio-mismatch", "pip install --upgrade torchaudio",
      lambda w: w.torch().package("torchaudio", "2.9.1", needs="torch==2.9.1")),
     ("torchvision-build", f"pip install --force-reinstall --no-deps torchvision==0.29.2 {WHL}/cpu",
      lambda w: w.torch("2.15.0+cpu").vision()),
     ("torchvision-build", "pip install --force-reinstall --no-deps torchvision==0.29.2",
      lambda w: w.torch().vision("0.29.2+cpu")),
+    ("torchvision-build",
+     f"{NIGHTLY} --force-reinstall --no-deps torchvision {WHL}/nightly/cu132",
+     lambda w: w.torch(f"{LATE}+cu132").vision("0.29.2+cu126")),
+    ("torch-incomplete", f"{NIGHTLY} --force-reinstall torch=={LATE} {WHL}/nightly/cu132",
+     lambda w: w.torch(f"{LATE}+cu132").without("torch/__init__.py")),
     ("torch-shadowed", "mv '{home}/torch.py' '{home}/my_torch.py'",
      lambda w: w.torch().file("../home/torch.py")),
     ("pip-leftover", "rm -r '{site}/~orch-2.9.1.dist-info'",
@@ -196,6 +246,10 @@ FAULTS: list[tuple[str, str, Callable[[World], World]]] = [
      lambda w: w.torch("2.15.0+cpu").card(held="nvidia").driver()),
     ("cpu-wheel", f"{FORCED} {WHL}/cu126",
      lambda w: w.torch("2.15.0+cpu").card(held="nvidia").driver("550.54.14")),
+    ("cpu-wheel", f"{NIGHTLY} --force-reinstall torch torchvision {WHL}/nightly/cu130",
+     lambda w: w.torch(f"{LATE}+cpu").card(held="nvidia").driver()),
+    ("cpu-wheel", "",  # a wheel would take the place of a torch built from source
+     lambda w: w.torch("2.16.0a0+git1234").card(held="nvidia").driver()),
     ("no-driver", "sudo ubuntu-drivers install", lambda w: w.torch().card().linux("ubuntu")),
     ("no-driver", "sudo ubuntu-drivers install",
      lambda w: w.torch().card().linux("linuxmint", "ubuntu debian")),
@@ -221,6 +275,13 @@ FAULTS: list[tuple[str, str, Callable[[World], World]]] = [
      lambda w: w.torch().card(held="nvidia").driver(nodes=False).file(".dockerenv")),
     ("no-device-nodes", "podman run --device nvidia.com/gpu=all ...",
      lambda w: w.torch().card(held="nvidia").driver(nodes=False).file("run/.containerenv")),
+    ("no-device-nodes", "apptainer exec --nv ...",  # /dev is the host's there, libcuda is not
+     lambda w: nvidia(w).environ(APPTAINER_CONTAINER="a.sif", SINGULARITY_CONTAINER="a.sif")
+         .without("../root/usr/lib/x86_64-linux-gnu/libcuda.so.1")),
+    ("no-device-nodes", "singularity exec --nv ...",
+     lambda w: w.torch().card().driver(nodes=False).environ(SINGULARITY_CONTAINER="a.sif")),
+    ("no-device-nodes", "apptainer exec --nv ...",
+     lambda w: w.torch().card().driver(nodes=False).file(".singularity.d/runscript")),
     ("device-denied", "sudo chmod a+rw /dev/nvidia0",
      lambda w: nvidia(w).file("dev/nvidia0", mode=0o600)),
     ("cards-hidden", "unset CUDA_VISIBLE_DEVICES",
@@ -231,14 +292,26 @@ FAULTS: list[tuple[str, str, Callable[[World], World]]] = [
      lambda w: nvidia(w).environ(CUDA_VISIBLE_DEVICES="1,0")),
     ("cards-hidden", "unset CUDA_VISIBLE_DEVICES",
      lambda w: nvidia(w).environ(CUDA_VISIBLE_DEVICES="GPU-ffff")),
+    *(("cards-hidden", "unset CUDA_VISIBLE_DEVICES",
+       lambda w, value=value: nvidia(w).environ(CUDA_VISIBLE_DEVICES=value))
+      for value in ("none", "NoDevFiles", "all", "0,0", "MIG-GPU-ffff/1/0")),
+    ("cards-hidden", "unset CUDA_VISIBLE_DEVICES",  # 8 cards on the bus, one in the container
+     lambda w: eight(nvidia(w)).environ(CUDA_VISIBLE_DEVICES="3")),
+    ("card-elsewhere", "", lambda w: w.torch().card(held="vfio-pci")),
+    ("wsl-no-gpu", "", lambda w: w.torch().wsl()),
+    ("wsl-no-gpu", "docker run --gpus all ...", lambda w: w.torch().wsl().file(".dockerenv")),
     # AMD, Intel, Apple
-    ("rocm-wheel", f"{FORCED} {WHL}/rocm6.4",
-     lambda w: w.torch("2.15.0+cpu").card("0x1002", held="amdgpu", memory=24 << 30)),
+    ("rocm-wheel", f"{FORCED} {WHL}/rocm7.2", lambda w: w.torch("2.15.0+cpu").amd(gfx=110000)),
+    ("rocm-wheel", f"{FORCED} {WHL}/rocm7.2", lambda w: w.torch("2.15.0+cpu").amd()),
+    ("rocm-wheel", "", lambda w: w.torch().amd("0x67df", memory=8, gfx=80003)),
+    ("rocm-wheel", f"{FORCED} {WHL}/rocm7.2",  # conda-forge has no torch for ROCm
+     lambda w: w.torch(installer="conda").amd(gfx=90010)),
     ("no-kfd", "sudo modprobe amdgpu", lambda w: w.torch("2.9.1+rocm6.4").card("0x1002")),
     ("kfd-denied", "sudo usermod -aG render,video $USER",
      lambda w: w.torch("2.9.1+rocm6.4").card("0x1002").file("dev/kfd", mode=0)),
     ("xpu-wheel", f"{FORCED} {WHL}/xpu",
      lambda w: w.torch("2.15.0+cpu").card("0x8086", device="0x56a0")),
+    ("xpu-wheel", f"{FORCED} {WHL}/xpu", lambda w: w.torch().card("0x8086", device="0xe20b")),
     ("rosetta", "arch -arm64 uv python install 3.12",
      lambda w: w.torch("2.2.2").process_is(system="Darwin", rosetta=True)),
     # CPU and memory
@@ -259,14 +332,26 @@ CALM: dict[str, Callable[[World], World]] = {
     "CUDA minors apart": lambda w: w.torch().vision("0.29.2+cu130"),
     "a card, a driver, CUDA": nvidia,
     "the first of two visible": lambda w: nvidia(w).environ(CUDA_VISIBLE_DEVICES="0,5"),
+    "all eight cards are given": lambda w: eight(nvidia(w), nodes=8)
+        .environ(CUDA_VISIBLE_DEVICES="7"),
+    "a number with a tail": lambda w: nvidia(w).environ(CUDA_VISIBLE_DEVICES="0gpu"),
+    "glibc with musl beside it": lambda w: w.torch().file("lib/ld-musl-x86_64.so.1"),
     "visible by UUID": lambda w: nvidia(w).environ(CUDA_VISIBLE_DEVICES="GPU-0a"),
     "a MIG slice": lambda w: nvidia(w).environ(CUDA_VISIBLE_DEVICES="MIG-1"),
     "threads within the limit": lambda w: w.torch().environ(OMP_NUM_THREADS="2")
         .file("sys/fs/cgroup/cpu.max", "200000 100000\n"),
-    "WSL has no device nodes": lambda w: w.torch().file("usr/lib/wsl/lib/libcuda.so.1")
-        .file("proc/sys/kernel/osrelease", "6.6.87-microsoft-standard-WSL2\n"),
-    "an editable torch": lambda w: w.torch().without("torch/__init__.py")
-        .file("../site/torch-2.15.0.dist-info/direct_url.json", '{"dir_info": {"editable": true}}'),
+    "WSL has no device nodes": lambda w: w.torch().wsl().file("usr/lib/wsl/lib/libcuda.so.1"),
+    "torch made editable by pip": lambda w: w.torch()
+        .editable('{"dir_info": {"editable": true}, "url": "SRC"}'),
+    "torch made editable by uv": lambda w: w.torch()
+        .editable('{"url":"SRC","dir_info":{"editable":true}}'),
+    "an editable source that moved on": lambda w: w.torch("2.16.0a0+gitb", metadata="2.15.0")
+        .editable('{"url":"SRC","dir_info":{"editable":true}}'),
+    "apptainer --nv": lambda w: nvidia(w).environ(APPTAINER_CONTAINER="a.sif")
+        .file(".singularity.d/libs/libcuda.so.1")
+        .without("../root/usr/lib/x86_64-linux-gnu/libcuda.so.1"),
+    "a nightly pair": lambda w: w.torch(f"{LATE}+cu132")
+        .vision("0.31.0.dev20261101+cu132", f"torch=={LATE}"),
 }
 # fmt: on
 
@@ -287,11 +372,33 @@ def test_calm(world: World, made: Callable[[World], World]) -> None:
 
 
 def test_two_torches_on_the_path(world: World, tmp_path: Path) -> None:
-    other = World(tmp_path / "other").torch("2.9.1+cpu")
-    paths = [str(world.torch().site), str(other.site)]
+    """A virtual environment over a system's torch: worth a note; removing one is not ours to say."""
+    other = World(tmp_path / "other").torch("2.6.0+debian")
+    paths = [str(world.torch(installer="uv").site), str(other.site)]
     verdict = judge(facts(world.root, paths, world.process, import_torch=False))
-    assert advised(verdict, "torch-two-folders") == "pip uninstall torch"
-    assert "2.9.1+cpu" in verdict.findings[0].text
+    assert advised(verdict, "torch-two-folders") == ""
+    found = next(f for f in verdict.findings if f.code == "torch-two-folders")
+    assert found.level == "note"
+    assert f"Python imports 2.15.0+cu132 from {world.site}" in found.text
+    assert f"2.6.0+debian in {other.site}" in found.text
+    for info in other.site.glob("*.dist-info"):
+        info.rename(other.site / "no-metadata")
+    assert not judge(facts(world.root, paths, world.process, import_torch=False)).findings
+
+
+def test_an_editable_torch_is_read_where_its_source_is(world: World) -> None:
+    world.torch().editable('{"url":"SRC","dir_info":{"editable":true}}')
+    paths = [str(world.site), str(world.root / "src")]  # as a .pth file has it
+    verdict = judge(facts(world.root, paths, world.process, import_torch=False))
+    assert not verdict.findings
+    assert verdict.facts.torch and verdict.facts.torch.version == "2.15.0+cu132"
+    assert verdict.facts.torch.tag == "cu132"
+
+
+def test_a_folder_twice_on_the_path_keeps_its_first_place(world: World, tmp_path: Path) -> None:
+    one, two = str(world.torch().site), str(World(tmp_path / "b").torch("2.9.1").site)
+    assert [package.folder for package in find("torch", [one, two, one])] == [one, two]
+    assert [package.folder for package in find("torch", [two, one, two])] == [two, one]
 
 
 def test_the_group_of_a_device_node_is_advised(world: World) -> None:
@@ -367,6 +474,18 @@ def test_torch_raises(world: World, said: str, code: str, command: str) -> None:
     verdict = world.torch(code=f"raise ImportError({said!r})").judge(imports=True)
     assert verdict.sentence.startswith("Broken: torch cannot be imported: ")
     assert advised(verdict, code) == command
+
+
+@pytest.mark.parametrize(
+    ("installer", "command"),
+    [
+        ("uv", "uv pip install 'mkl<2024.1'"),
+        ("conda", "conda install -c conda-forge 'mkl<2024.1'"),
+    ],
+)
+def test_mkl_comes_from_the_same_installer(world: World, installer: str, command: str) -> None:
+    world.torch(code="raise ImportError('undefined symbol: iJIT_x')", installer=installer)
+    assert advised(world.judge(imports=True), "import-mkl") == command
 
 
 @pytest.mark.parametrize(("code", "finding", "word"), CRASHES)
@@ -449,15 +568,66 @@ def test_cuda_refuses(world: World, said: str, command: str) -> None:
     assert advised(verdict, "cuda-refused") == command
 
 
+def card(name: str, *capability: int) -> dict[str, Any]:
+    return {"name": name, "memory": 32 << 30, "capability": list(capability)}
+
+
+ARCHS = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+
+
 @pytest.mark.parametrize(
     ("capability", "tag"), [([12, 1], None), ([8, 9], None), ([6, 1], "cu126"), ([11, 0], "cu130")]
 )
 def test_card_without_kernels(world: World, capability: list[int], tag: str | None) -> None:
-    card = {**H200, "capability": capability}
-    archs = ["sm_75", "sm_80", "sm_90", "sm_100", "sm_120"]
-    verdict = nvidia(world).seen(cuda=True, devices=[card], archs=archs)
+    verdict = nvidia(world).seen(cuda=True, devices=[card("any", *capability)], archs=ARCHS)
     assert codes(verdict) == ({"no-kernels"} if tag else set())
     assert not tag or advised(verdict, "no-kernels") == f"{FORCED} {WHL}/{tag}"
+    assert verdict.has("cuda") is (tag is None)
+
+
+@pytest.mark.parametrize(
+    ("archs", "capability", "served"),
+    [
+        (["sm_80", "sm_90", "compute_90"], (10, 0), True),  # PTX is compiled for a later card
+        (["sm_80", "compute_90"], (8, 9), True),
+        (["compute_90"], (8, 9), False),
+        (["sm_80", "sm_90a"], (9, 0), True),
+        (["sm_100a"], (10, 3), False),  # a: this card and no other one
+        (["compute_90a"], (10, 0), False),
+        (["sm_100f"], (10, 3), True),  # f: the family
+        (["sm_100f"], (11, 0), False),
+        (["sm_86"], (8, 0), False),
+        (["sm_50", "sm_60", "sm_70"], (7, 5), True),
+        (["sm_52x"], (12, 0), True),  # a notation we do not know accuses nobody
+        ([], (12, 0), True),
+    ],
+)
+def test_which_kernels_serve_a_card(
+    world: World, archs: list[str], capability: tuple[int, int], served: bool
+) -> None:
+    verdict = nvidia(world).seen(cuda=True, archs=archs, devices=[card("any", *capability)])
+    assert verdict.has("cuda") is served and ("no-kernels" in codes(verdict)) is not served
+
+
+def test_cards_without_kernels_are_the_verdict(world: World) -> None:
+    archs, new, old = ["sm_75", "sm_80", "sm_90"], card("RTX 5090", 12, 0), card("H100", 9, 0)
+    verdict = nvidia(world).seen(cuda=True, archs=archs, devices=[new, new])
+    reason = "RTX 5090 (sm_120) has no kernels in this torch build"
+    assert verdict.sentence == f"CPU only: {reason}."
+    assert not verdict.has("cuda") and not verdict.has("gpu")
+    assert verdict.why_not("cuda") == (reason, f"{FORCED} {WHL}/cu130")
+    assert len(verdict.findings) == 1
+    mixed = world.seen(cuda=True, archs=archs, devices=[old, new])
+    assert mixed.has("cuda") and mixed.sentence.startswith("CUDA works: H100")
+    assert codes(mixed) == {"no-kernels"}
+
+
+def test_rocm_cards_without_kernels(world: World) -> None:
+    said = {"cuda": True, "hip_build": "7.2", "archs": ["gfx90a", "gfx1100"]}
+    world.torch("2.15.0+rocm7.2")
+    for gfx, works in (("gfx1036", False), ("gfx1100", True)):
+        verdict = world.seen(**said, devices=[{**card("AMD", 10, 3), "gfx": gfx}])
+        assert verdict.has("rocm") is works and ("no-kernels" in codes(verdict)) is not works
 
 
 def test_where_cuda_works_no_file_can_deny_it(world: World) -> None:
@@ -503,6 +673,71 @@ def test_a_laptop_without_a_gpu_is_calm(world: World) -> None:
 )
 def test_why_not(world: World, device: str, reason: str) -> None:
     assert world.torch().seen(cuda=False).why_not(device) == (reason, "")
+
+
+@pytest.mark.parametrize(
+    ("made", "device", "reason", "repair"),
+    [
+        (arc, "xpu", "an Intel card is present", f"{FORCED} {WHL}/xpu"),
+        (arc, "gpu", "an Intel card is present", f"{FORCED} {WHL}/xpu"),
+        (lambda w: w.amd(), "rocm", "an AMD GPU is present", f"{FORCED} {WHL}/rocm7.2"),
+        (lambda w: w.card(held="vfio-pci"), "cuda", "the NVIDIA card is passed through", ""),
+        (lambda w: w.wsl(), "cuda", "WSL shows no NVIDIA GPU", ""),
+        (lambda w: w.wsl(), "rocm", "WSL shows no AMD GPU", ""),
+    ],
+)  # fmt: skip
+def test_require_tells_what_is_known_of_that_device(
+    world: World, made: Callable[[World], World], device: str, reason: str, repair: str
+) -> None:
+    said, command = made(world.torch()).seen(cuda=False).why_not(device)
+    assert said.startswith(reason) and command == repair
+
+
+def test_calm_sentences_say_no_more_than_is_known(world: World) -> None:
+    assert world.torch().wsl().seen(cuda=False).sentence.startswith("CPU only: WSL shows no GPU.")
+    assert "no GPU in this machine" not in str(world.seen(cuda=False).why_not("gpu"))
+
+
+def test_passed_through_cards_are_not_counted(world: World) -> None:
+    world.torch().card(held="vfio-pci", address="0000:01:00.0")
+    assert codes(world.seen(cuda=False)) == {"card-elsewhere"}
+    world.card(held="nvidia").driver()
+    assert not world.judge().findings and world.judge().has("cuda")
+
+
+@pytest.mark.parametrize(
+    ("gfx", "memory", "level"),
+    [
+        (110000, 24, "fault"),  # RX 7900: the wheels have its kernels
+        (110003, 8, "note"),  # a laptop's own graphics with a large carve-out
+        (80003, 8, "note"),  # RX 580: too old
+        (0, 24, "note"),  # nobody says
+        (100306, 2, ""),
+    ],
+)
+def test_amd_without_rocm(world: World, gfx: int, memory: int, level: str) -> None:
+    verdict = world.torch().amd(gfx=gfx, memory=memory).seen(cuda=False)
+    assert [finding.level for finding in verdict.findings] == [level] * bool(level)
+
+
+def test_cuda_sees_no_mig_slice(world: World) -> None:
+    nvidia(world).environ(CUDA_VISIBLE_DEVICES="MIG-1f")
+    verdict = world.seen(cuda=False, cuda_error="No CUDA GPUs are available")
+    assert advised(verdict, "cards-hidden") == "unset CUDA_VISIBLE_DEVICES"
+
+
+def test_a_limit_outside_a_container_is_not_the_container_s(world: World) -> None:
+    world.torch().file("sys/fs/cgroup/cpu.max", "200000 100000\n")
+    assert "container" not in "\n".join(report.lines(world.judge(), None))
+    world.file(".dockerenv")
+    assert "this container may use 2 CPUs" in "\n".join(report.lines(world.judge(), None))
+
+
+def test_more_about_the_driver_is_installed_by_the_same_installer(world: World) -> None:
+    world.torch(installer="uv").card(held="nvidia").driver()
+    (world.site / "pynvml.py").write_text("raise ImportError")
+    lines = "\n".join(report.lines(world.judge(), None))
+    assert "(uv pip install nvidia-ml-py for more)" in lines
 
 
 def test_a_broken_torchvision_does_not_hide_the_gpu(world: World) -> None:
@@ -553,6 +788,11 @@ def test_limits_of_cgroup_v1_and_v2(world: World) -> None:
         ("2.16.0.dev20261101", ">=2.14", True),
         ("2.15.0", "", True),
         ("2.15.0", "@ file:///src", True),
+        ("2.16.0.dev20261101", "==2.16.0.dev20261031", False),
+        ("2.16.0.dev20261031+cu132", "==2.16.0.dev20261031", True),
+        ("2.16.0.dev20261031", "==2.16.0.DEV20261031+cpu", True),
+        ("2.15.0", "==2.16.0.dev20261031", False),
+        ("2.16.0.dev20261031", "==2.15.0", False),
     ],
 )
 def test_satisfies(version: str, specifier: str, holds: bool) -> None:
@@ -577,7 +817,11 @@ def test_tables() -> None:
     assert (vision_for("2.15.0"), vision_for("1.13.1")) == ("", "")
     tags = [cuda_tag(driver) for driver in ("580.65.06", "575.1", "530.30", "450.80.02", "?")]
     assert tags == ["cu130", "cu128", "cu126", "cu118", "cu128"]
+    assert cuda_tag("575.1", (9, 0)) == "cu126"  # has today's torch; cu128 stopped before
+    assert (cuda_tag("575.1", (12, 0)), cuda_tag("550.54", (12, 0))) == ("cu128", "")
+    assert (cuda_tag("580.65.06", (7, 0)), cuda_tag("580.65.06", (3, 5))) == ("cu126", "")
     assert install("torch", by="conda", tag="cu130") == "conda install -c conda-forge pytorch-gpu"
+    assert install("torch", by="conda", tag="rocm7.2").startswith("pip install torch --index-url")
 
 
 def test_every_fault_is_documented() -> None:
@@ -640,6 +884,29 @@ def test_require_says_the_repair(ptools: Run, world: World) -> None:
         "Error: A GPU is required and does not work: torch cannot be imported: "
         f"ImportError: x. Repair: {AGAIN}\n"
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux removes a folder in use")
+def test_a_removed_working_folder(world: World) -> None:
+    code = (
+        "import os, sys; os.rmdir(os.getcwd()); from ptools_plugins.device import diagnose; "
+        "assert '' in sys.path and diagnose(import_torch=False).facts.torch"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=world.home, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "x"])
+def test_timeout_is_a_finite_number_above_zero(ptools: Run, seconds: str) -> None:
+    ran = ptools("device", "--no-import", "--timeout", seconds)
+    assert ran.exit_code == 2 and ran.stderr.count("Error") == 1
+
+
+def test_the_longest_timeout(ptools: Run, world: World) -> None:
+    ran = device(ptools, "--timeout", "1e300", first=world.torch(code="raise ImportError").site)
+    assert (ran.exit_code, ran.stderr) == (0, "")
 
 
 def test_bench_and_no_import_exclude_each_other(ptools: Run) -> None:

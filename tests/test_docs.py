@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from ptools import registry
 from ptools.summaries import summary
+from ptools.testing import Run
 from tests.test_plugins import fresh  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parent.parent
@@ -89,6 +91,18 @@ def test_every_command_line_runs_and_prints_what_is_shown(
         )
         assert done.returncode == 0, f"{page.name}: {command}\n{done.stdout}{done.stderr}"
         assert shown in done.stdout, f"{page.name}: {command} printed\n{done.stdout}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [p.name for p in registry.find() if p.builtin])
+def test_every_example_of_help_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ptools: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = ptools(name, "--help").stdout.partition("Examples:\n")[2]
+    for line in shown.strip().splitlines():
+        done = ptools(*shlex.split(line)[1:], process=True)
+        assert done.exit_code == 0, f"{line}: {done.stderr}"
 
 
 def assert_serves(command: str, work: Path, env: dict[str, str]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EPILOG = examples(
     "ptools shapes --in 32 --k 5 --p 2",
-    "ptools shapes --in 32x48 --k 3x5 --s 2 --p same",
+    "ptools shapes --in 32x48 --k 3x5 --s 2 --p 1x2",
     "ptools shapes --in 112 --op maxpool --k 3 --s 2 --ceil",
 )
 

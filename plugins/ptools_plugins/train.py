@@ -22,6 +22,7 @@ from ptools import __version__, output
 from ptools.options import (
     FilePath,
     Positive,
+    Whole,
     device_option,
     examples,
     force_option,
@@ -48,12 +49,8 @@ _EPILOG = examples(
 @click.command(epilog=_EPILOG)
 @click.option("--data", default="digits", help="A data set by name: see 'ptools list datasets'.")
 @click.option("--model", default="cnn-bn", help="A name of 'ptools list models', or net.py:Net.")
-@click.option(
-    "--epochs", type=click.IntRange(1, 100_000), default=8, help="Passes over the images."
-)
-@click.option(
-    "--batch-size", type=click.IntRange(1, 1_000_000), default=64, help="Images per step."
-)
+@click.option("--epochs", type=Whole(1, 100_000), default=8, help="Passes over the images.")
+@click.option("--batch-size", type=Whole(1, 1_000_000), default=64, help="Images per step.")
 @click.option("--lr", type=Positive(1e6), default=0.05, help="Peak learning rate.")
 @seed_option
 @device_option

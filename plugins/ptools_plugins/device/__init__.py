@@ -6,9 +6,12 @@ where torch or torchvision is broken. `--no-import` leaves torch out: 0.1 s inst
 
     packages         what is installed, read as text
     machine, limits  cards, driver, device nodes, CPU, memory, cgroups; everything under one root
+    process          what no file tells: environment, user, platform
     torch_view       torch's own word, from a child process (look.py)
     findings         Facts and Finding
-    faults_*         the checks: install, gpu, host; import_errors and repairs are their tables
+    faults_*         the checks: install, nvidia, gpu (all others), host
+    kernels          which cards a build has kernels for
+    repairs          commands; import_errors: known texts; known: what ages, with its sources
     verdict          Facts -> Verdict, a pure function
     report           Verdict -> text, JSON
     bench            one second of matrix products and copies
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ptools.options import examples, json_option
+from ptools.options import Positive, examples, json_option
 
 if TYPE_CHECKING:
     from ptools_plugins.device.bench import Bench
@@ -31,6 +34,7 @@ _EPILOG = examples(
     "ptools device --bench",
     "ptools device --no-import --json",
 )
+_LONGEST = 1e6  # seconds: the system waits in milliseconds of 32 bits
 
 
 @click.command(epilog=_EPILOG)
@@ -43,7 +47,7 @@ _EPILOG = examples(
 @click.option("--no-import", is_flag=True, help="Read metadata only; do not start torch.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Positive(),
     default=120.0,
     metavar="SECONDS",
     help="How long importing torch may take.",
@@ -59,6 +63,7 @@ def command(
 
     if bench and no_import:
         raise UsageError("--bench runs torch and --no-import does not: leave one of them out.")
+    timeout = min(timeout, _LONGEST)
     verdict = diagnose(import_torch=not no_import, timeout=timeout)
     figures = measure(verdict, timeout=timeout) if bench else None
     if as_json:
@@ -76,7 +81,7 @@ def diagnose(*, import_torch: bool = True, timeout: float = 120) -> Verdict:
     from pathlib import Path
 
     from ptools_plugins.device.findings import facts
-    from ptools_plugins.device.machine import here
+    from ptools_plugins.device.process import here
     from ptools_plugins.device.verdict import judge
 
     root = Path(Path(sys.executable).anchor or "/")  # on Windows the drive
@@ -100,10 +105,11 @@ def measure(verdict: Verdict, *, timeout: float) -> Bench | None:
 def insist(verdict: Verdict, device: str) -> None:
     """Raise PtoolsError where `device` does not work: why, and the command that repairs it."""
     from ptools.errors import PtoolsError
-    from ptools_plugins.device.verdict import TITLES
+    from ptools_plugins.device.known import ACCELERATORS
 
     if verdict.has(device):
         return
     reason, repair = verdict.why_not(device)
+    title = next((a.title for a in ACCELERATORS if a.device == device), "A GPU")
     then = f"Repair: {repair}" if repair else f"Run where there is one, or drop --require {device}."
-    raise PtoolsError(f"{TITLES[device]} is required and does not work: {reason}. {then}")
+    raise PtoolsError(f"{title} is required and does not work: {reason}. {then}")

@@ -28,7 +28,7 @@ def threads(facts: Facts) -> Iterator[Finding]:
     started = count or facts.view.torch.get("threads") or process.cores
     if limit and limit < min(process.cores, started):
         fit = max(1, math.floor(limit))
-        reason = f"this container may use {limit:g} CPUs, and torch would start {started} threads"
+        reason = f"{who(facts)} may use {limit:g} CPUs, and torch would start {started} threads"
         yield warning(code="cpu-limit", text=reason, command=f"export OMP_NUM_THREADS={fit}")
     elif count > process.cores:
         reason = f"OMP_NUM_THREADS is {count}, and {_cores(process.cores)} may be used"
@@ -43,11 +43,16 @@ def _cores(count: int) -> str:
     return "1 core" if count == 1 else f"{count} cores"
 
 
+def who(facts: Facts) -> str:
+    """Return whom a cgroup limits: a batch job or a systemd slice has one, too."""
+    return "this container" if facts.machine.container else "this process, by its cgroup,"
+
+
 def memory(facts: Facts) -> Iterator[Finding]:
-    """Yield a container's memory limit, and a /dev/shm too small for DataLoader workers."""
+    """Yield a memory limit, and a /dev/shm too small for DataLoader workers."""
     machine, limit = facts.machine, facts.machine.limits.memory
     if limit and machine.memory and limit < machine.memory:
-        reason = f"this container may use {gib(limit)} of the machine's {gib(machine.memory)}"
+        reason = f"{who(facts)} may use {gib(limit)} of the machine's {gib(machine.memory)}"
         yield note(code="memory-limit", text=reason)
     shm = machine.process.shm
     if machine.container and shm is not None and shm <= _DOCKER_SHM:

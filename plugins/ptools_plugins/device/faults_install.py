@@ -12,11 +12,13 @@ from pathlib import Path
 
 from ptools_plugins.device.findings import Facts, Finding
 from ptools_plugins.device.import_errors import explain
+from ptools_plugins.device.known import INDEX, LAST_ON_INTEL_MACS, PYTHON
 from ptools_plugins.device.packages import Package, satisfies
-from ptools_plugins.device.repairs import INDEX, install, vision_for
+from ptools_plugins.device.repairs import index, install, vision_for
 
 broken = partial(Finding, level="broken")
 warning = partial(Finding, level="warning")
+note = partial(Finding, level="note")
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -36,16 +38,17 @@ def absent(facts: Facts) -> Iterator[Finding]:
     process = facts.machine.process
     if process.bits == 32:
         reason = "torch has no wheel for a 32-bit Python; install a 64-bit one"
-        yield broken(code="python-no-wheel", text=reason, command="uv python install 3.12")
+        yield broken(code="python-no-wheel", text=reason, command=f"uv python install {PYTHON}")
     elif process.implementation != "cpython":
         reason = f"torch has no wheel for {process.implementation}; it needs CPython"
-        yield broken(code="python-no-wheel", text=reason, command="uv python install 3.12")
-    elif facts.machine.musl:
+        yield broken(code="python-no-wheel", text=reason, command=f"uv python install {PYTHON}")
+    elif process.musl:
         reason = "torch has no wheel for musl (Alpine Linux); use an image with glibc"
-        yield broken(code="python-no-wheel", text=reason, command="docker run -it python:3.12-slim")
+        command = f"docker run -it python:{PYTHON}-slim"
+        yield broken(code="python-no-wheel", text=reason, command=command)
     elif process.system == "Darwin" and process.machine == "x86_64" and not process.rosetta:
         reason = "torch is not installed; 2.2 is the last one with a wheel for Intel Macs"
-        command = install("torch==2.2.*", "torchvision==0.17.*", "numpy<2", by=facts.installer)
+        command = install(*LAST_ON_INTEL_MACS, by=facts.installer)
         yield broken(code="torch-missing", text=reason, command=command)
     else:
         reason = f"torch is not installed for Python {process.python}"
@@ -63,13 +66,29 @@ def files(facts: Facts, torch: Package) -> Iterator[Finding]:
         yield broken(code="torch-incomplete", text=reason, command=again)
     elif len(twins) > 1:
         yield twice(twins, facts)
-    elif torch.files and torch.metadata and torch.metadata.partition("+")[0] != torch.release:
+    elif torn(torch):
         reason = f"torch's metadata says {torch.metadata}, but its files are {torch.files}"
         yield broken(code="torch-torn", text=reason, command=again)
-    others = [p for p in facts.torches if p.folder != torch.folder and p.version != torch.version]
-    for other in others:
-        reason = f"torch {other.version} in {other.folder} is hidden by torch {torch.version}"
-        yield warning(code="torch-two-folders", text=reason, command="pip uninstall torch")
+    yield from copies(facts, torch)
+
+
+def torn(torch: Package) -> bool:
+    """Say whether metadata and files are of two releases. An editable source may move on."""
+    said = torch.metadata.partition("+")[0]
+    return bool(torch.files and said) and said != torch.release and not torch.editable
+
+
+def copies(facts: Facts, torch: Package) -> Iterator[Finding]:
+    """Yield installed copies that Python passes over, as in a venv over the system's packages.
+
+    A note without a command: an uninstall would take the first copy, the one that is in use.
+    """
+    for other in facts.torches:
+        installed = all(p.info and not p.editable for p in (torch, other))
+        if installed and other.folder != torch.folder and other.version != torch.version:
+            reason = f"two copies of torch: Python imports {torch.version} from {torch.folder}"
+            reason += f", and not {other.version} in {other.folder}"
+            yield note(code="torch-two-folders", text=reason)
 
 
 def twice(twins: list[Package], facts: Facts) -> Finding:
@@ -81,7 +100,7 @@ def twice(twins: list[Package], facts: Facts) -> Finding:
     return broken(
         code="torch-twice",
         text=f"torch is installed twice in one folder, {versions}: an upgrade was torn",
-        command=f"rm -r {remove} && {reinstall(living, facts)}",
+        command=" && ".join(filter(None, [f"rm -r {remove}", reinstall(living, facts)])),
     )
 
 
@@ -102,28 +121,31 @@ def pair(facts: Facts, torch: Package, other: Package) -> Iterator[Finding]:
 
 
 def _matching(spec: str, torch: Package, other: Package, facts: Facts) -> str:
-    if spec or facts.installer == "conda":
-        return install(spec or other.name, by=facts.installer, tag=_index(torch))
-    command = install("--upgrade", other.name, by=facts.installer)
-    return command + (f" --extra-index-url {INDEX}/{_index(torch)}" if _index(torch) else "")
+    """Return the command for a companion that fits this torch and leaves it as it is."""
+    by, tag = facts.installer, index(torch)
+    if torch.homemade:
+        return ""  # any wheel would replace torch by a release: build the companion here, too
+    if torch.nightly:
+        return install("--upgrade", "torch", other.name, by=by, tag=tag)  # of one night
+    if spec or by == "conda":
+        return install(spec or other.name, by=by, tag=tag)
+    if other.nightly:  # to pip --upgrade it is newer than any release
+        return install(other.name, by=by, tag=tag, force=True, deps=False)
+    command = install("--upgrade", other.name, by=by)
+    return command + (f" --extra-index-url {INDEX}/{tag}" if tag else "")
 
 
 def _tags(torch: Package, other: Package, facts: Facts) -> Finding:
     """Return the finding for two builds; only `+cpu` beside a GPU torch still works, on the CPU."""
-    version = other.version.partition("+")[0]
+    same = other.nightly == torch.nightly
+    spec = f"{other.name}=={other.release}" if same else other.name
     mild = other.tag == "cpu"
     after = "its operators will not run on the GPU" if mild else "its operators cannot load"
     return Finding(
         level="warning" if mild else "broken",
         code=f"{other.name}-build",
         text=f"{other.name} is a {other.tag} build beside a {torch.tag} torch: {after}",
-        command=install(
-            f"{other.name}=={version}",
-            by=facts.installer,
-            tag=_index(torch),
-            force=True,
-            deps=False,
-        ),
+        command=install(spec, by=facts.installer, tag=index(torch), force=True, deps=False),
     )
 
 
@@ -170,11 +192,12 @@ def strays(facts: Facts) -> Iterator[Finding]:
 
 
 def reinstall(package: Package, facts: Facts) -> str:
-    """Return the command that installs torch again, or the pair of which torchvision is a half."""
+    """Return the command that installs torch again, or the pair of which torchvision is a half.
+
+    "" for one that was built here: no index has it.
+    """
+    torch = facts.torch or package
+    if torch.homemade or package.homemade:
+        return ""
     pinned = [f"torch=={package.release}"] if package.name == "torch" else ["torch", package.name]
-    return install(*pinned, by=facts.installer, tag=_index(package), force=True)
-
-
-def _index(package: Package) -> str:
-    """Return the tag of a wheel from PyTorch's own index: its metadata has the tag too."""
-    return package.tag if "+" in package.metadata else ""
+    return install(*pinned, by=facts.installer, tag=index(torch), force=True)

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptools_plugins.device import packages
-from ptools_plugins.device.machine import Machine, Process, gather
+from ptools_plugins.device.machine import Machine, gather
 from ptools_plugins.device.packages import Package
+from ptools_plugins.device.process import Process
 from ptools_plugins.device.torch_view import View, look
 
 LEVELS = ("broken", "fault", "warning", "note")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from ptools_plugins.device.findings import Facts, Finding
+from ptools_plugins.device.known import OLD_MKL
 from ptools_plugins.device.repairs import install, system_package
 from ptools_plugins.device.torch_view import Failure
 
@@ -24,12 +25,12 @@ def _gomp(match: re.Match[str], facts: Facts) -> str:
 
 def _stdcxx(match: re.Match[str], facts: Facts) -> str:
     if facts.installer == "conda":
-        return "conda install -c conda-forge libstdcxx-ng"
+        return install("libstdcxx-ng", by="conda")
     return system_package(facts.machine.distribution, debian="libstdc++6", fedora="libstdc++")
 
 
 def _mkl(match: re.Match[str], facts: Facts) -> str:
-    return "conda install 'mkl<2024.1'" if facts.installer == "conda" else install("mkl<2024.1")
+    return install(OLD_MKL, by=facts.installer)
 
 
 def _numpy(match: re.Match[str], facts: Facts) -> str:

@@ -83,8 +83,11 @@ def _devices(torch: Any) -> list[dict[str, Any]]:
     found = []
     for index in range(torch.cuda.device_count()):
         seen = torch.cuda.get_device_properties(index)
-        capability = [seen.major, seen.minor]
-        found.append({"name": seen.name, "memory": seen.total_memory, "capability": capability})
+        card = {"name": seen.name, "memory": seen.total_memory}
+        card["capability"] = [seen.major, seen.minor]
+        if torch.version.hip:
+            card["gfx"] = seen.gcnArchName.partition(":")[0]  # gfx90a:sramecc+:xnack-
+        found.append(card)
     return found
 
 

@@ -1,6 +1,5 @@
 """What this machine is, read from files under one root: PCI, the NVIDIA driver, cgroups, /proc.
 
-    Process    what no file tells: environment, cores, user, platform, Python. `here()` reads ours
     Machine    cards, driver, device nodes, distribution, container, CPU, memory, limits
     gather     root folder + Process -> Machine
 
@@ -12,38 +11,21 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptools_plugins.device.limits import Limits, cpu_limit, memory_limit
+from ptools_plugins.device.process import Process
 
-NVIDIA, AMD, INTEL = "NVIDIA", "AMD", "Intel"
+NVIDIA, AMD, INTEL, APPLE = "NVIDIA", "AMD", "Intel", "Apple"
 _VENDORS = {"0x10de": NVIDIA, "0x1002": AMD, "0x8086": INTEL}  # PCI vendor ids
+_LENT = ("vfio-pci", "pci-stub", "pciback")  # drivers that hold a card for a virtual machine
 _LIBRARIES = (
     "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib",
     "usr/local/nvidia/lib64", "run/opengl-driver/lib",
+    ".singularity.d/libs",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Process:
-    """What the running process knows and no file tells."""
-
-    environ: Mapping[str, str] = field(default_factory=dict)
-    cores: int = 1  # that the scheduler lets us use
-    uid: int = 0
-    groups: frozenset[int] = frozenset()
-    system: str = "Linux"  # platform.system()
-    machine: str = "x86_64"  # platform.machine()
-    python: str = "3.12.0"
-    implementation: str = "cpython"
-    bits: int = 64
-    rosetta: bool = False  # an x86_64 Python on an Apple Silicon Mac
-    executable: str = "python"
-    cwd: str = ""
-    shm: int | None = None  # bytes of /dev/shm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +37,12 @@ class Card:
     device: str = ""  # PCI device id, 0x2330
     driver: str = ""  # kernel driver that holds it: nvidia, nouveau, amdgpu
     memory: int = 0  # bytes of video memory, where amdgpu says
+    gfx: str = ""  # gfx1100: the instruction set, where amdgpu says
+
+    @property
+    def lent(self) -> bool:
+        """Is it passed through to a virtual machine? Then it is not ours to use."""
+        return self.driver in _LENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +54,7 @@ class Machine:
     pci: bool = False  # the PCI bus could be read: `no card` is then a fact
     driver: str = ""  # version of the loaded NVIDIA kernel module, "?" where unknown
     libraries: tuple[str, ...] = ()  # versions of libnvidia-ml.so
+    libcuda: bool = False  # in one of the usual folders
     nodes: tuple[str, ...] = ()  # /dev/nvidia0, /dev/nvidiactl, ...
     denied: tuple[str, ...] = ()  # device nodes this user may not open
     denied_group: str = ""  # the group that may
@@ -73,41 +62,29 @@ class Machine:
     models: tuple[str, ...] = ()  # NVIDIA H200, as the driver names it
     kfd: bool = False  # /dev/kfd, the ROCm node
     wsl: bool = False
-    container: str = ""  # docker, podman, kubernetes
+    container: str = ""  # docker, podman, kubernetes, apptainer, singularity
     distribution: tuple[str, ...] = ()  # ID and ID_LIKE of /etc/os-release
-    musl: bool = False
     cpu: str = ""
     flags: frozenset[str] = frozenset()
     memory: int | None = None  # bytes
     available: int | None = None
     limits: Limits = field(default_factory=Limits)
 
+    def of(self, vendor: str) -> list[Card]:
+        """Return the cards of a vendor that this system may use."""
+        return [card for card in self.cards if card.vendor == vendor and not card.lent]
+
     def count(self, vendor: str) -> int:
-        """Return how many cards of a vendor are here."""
-        return sum(card.vendor == vendor for card in self.cards)
+        """Return how many of them there are. Apple's GPU is on no bus: the processor has it."""
+        if vendor == APPLE:
+            return int((self.process.system, self.process.machine) == ("Darwin", "arm64"))
+        return len(self.of(vendor))
 
-
-def here() -> Process:
-    """Read the running process."""
-    import platform
-    import struct
-
-    affinity = getattr(os, "sched_getaffinity", None)
-    return Process(
-        environ=dict(os.environ),
-        cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
-        uid=os.getuid() if hasattr(os, "getuid") else 0,
-        groups=frozenset(os.getgroups()) if hasattr(os, "getgroups") else frozenset(),
-        system=platform.system(),
-        machine=platform.machine(),
-        python=platform.python_version(),
-        implementation=sys.implementation.name,
-        bits=struct.calcsize("P") * 8,
-        rosetta=_rosetta(),
-        executable=sys.executable,
-        cwd=_cwd(),
-        shm=_shm(),
-    )
+    @property
+    def given(self) -> int:
+        """How many NVIDIA cards have a device node: a container may be given one of eight."""
+        nodes = sum(node[-1].isdigit() for node in self.nodes)
+        return min(self.count(NVIDIA), nodes) if nodes else self.count(NVIDIA)
 
 
 def gather(root: Path, process: Process) -> Machine:
@@ -122,6 +99,7 @@ def gather(root: Path, process: Process) -> Machine:
         pci=_there(root / "sys/bus/pci/devices"),
         driver=_driver(root, wsl=wsl),
         libraries=_libraries(root),
+        libcuda=any(_there(root / folder / "libcuda.so.1") for folder in _LIBRARIES),
         nodes=nodes,
         denied=denied,
         denied_group=group,
@@ -131,7 +109,6 @@ def gather(root: Path, process: Process) -> Machine:
         wsl=wsl,
         container=_container(root, process.environ),
         distribution=_distribution(text(root / "etc/os-release")),
-        musl=any((root / "lib").glob("ld-musl-*")),
         cpu=_field(cpuinfo, "model name"),
         flags=frozenset((_field(cpuinfo, "flags") or _field(cpuinfo, "Features")).split()),
         memory=_kib(text(root / "proc/meminfo"), "MemTotal") or _physical(),
@@ -158,16 +135,18 @@ def _there(path: Path) -> bool:
 
 def _cards(root: Path, *, wsl: bool) -> tuple[Card, ...]:
     """Return the display controllers and accelerators (PCI class 0x03, 0x12) of known vendors."""
-    found = []
+    found, gfx = [], _instruction_sets(root)
     for folder in sorted((root / "sys/bus/pci/devices").glob("*")):
         vendor = _VENDORS.get(text(folder / "vendor").strip())
         if vendor and text(folder / "class").startswith(("0x03", "0x12")):
             driver, memory = folder / "driver", text(folder / "mem_info_vram_total").strip()
+            device = text(folder / "device").strip()
             found.append(
                 Card(
                     vendor=vendor,
                     address=folder.name,
-                    device=text(folder / "device").strip(),
+                    device=device,
+                    gfx=gfx.get(device, "") if vendor == AMD else "",
                     driver=driver.readlink().name if driver.is_symlink() else "",
                     memory=int(memory) if memory.isdigit() else 0,
                 )
@@ -177,6 +156,18 @@ def _cards(root: Path, *, wsl: bool) -> tuple[Card, ...]:
     if _there(root / "Windows/System32/nvcuda.dll"):
         found.append(Card(vendor=NVIDIA, address="Windows", driver="nvidia"))
     return tuple(found)
+
+
+def _instruction_sets(root: Path) -> dict[str, str]:
+    """Return what amdgpu says of its cards, by PCI device id: 90010 is gfx90a, 110000 gfx1100."""
+    found = {}
+    for node in (root / "sys/class/kfd/kfd/topology/nodes").glob("*/properties"):
+        said = dict(re.findall(r"^(device_id|gfx_target_version) ([0-9]+)$", text(node), re.M))
+        device, version = (int(said.get(key, 0)) for key in ("device_id", "gfx_target_version"))
+        major, minor, step = version // 10000, version // 100 % 100, version % 100
+        if version:  # the processor is a node too, without one
+            found[f"0x{device:04x}"] = f"gfx{major}{minor:x}{step:x}"
+    return found
 
 
 def _driver(root: Path, *, wsl: bool) -> str:
@@ -237,6 +228,10 @@ def _said(root: Path, name: str) -> tuple[str, ...]:
 
 
 def _container(root: Path, environ: Mapping[str, str]) -> str:
+    if "SINGULARITY_CONTAINER" in environ and "APPTAINER_CONTAINER" not in environ:
+        return "singularity"  # Apptainer sets both
+    if "APPTAINER_CONTAINER" in environ or _there(root / ".singularity.d"):
+        return "apptainer"
     if "KUBERNETES_SERVICE_HOST" in environ:
         return "kubernetes"
     if _there(root / "run/.containerenv"):
@@ -264,29 +259,3 @@ def _physical() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # Windows
         return None
-
-
-def _shm() -> int | None:
-    try:
-        seen = os.statvfs("/dev/shm")
-        return seen.f_frsize * seen.f_blocks
-    except (AttributeError, OSError):
-        return None
-
-
-def _cwd() -> str:
-    try:
-        return str(Path.cwd())
-    except OSError:  # the folder was removed under us
-        return ""
-
-
-def _rosetta() -> bool:
-    if sys.platform != "darwin":
-        return False
-    import subprocess
-
-    asked = subprocess.run(
-        ["sysctl", "-n", "sysctl.proc_translated"], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() == "1"

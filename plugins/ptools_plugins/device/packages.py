@@ -45,6 +45,16 @@ class Package:
         return self.version.partition("+")[0]
 
     @property
+    def nightly(self) -> bool:
+        """Is it a wheel of PyTorch's nightly index, `2.16.0.dev20261101`?"""
+        return ".dev" in self.release
+
+    @property
+    def homemade(self) -> bool:
+        """Was it built here, editable or from source (`2.16.0a0+git1234`)? No index has it."""
+        return self.editable or bool(re.search("[0-9]a[0-9]", self.release))
+
+    @property
     def tag(self) -> str:
         """The build: `cu132`, `rocm6.4`, `xpu`, `cpu`; "" where nothing says."""
         local = self.version.partition("+")[2] or self.metadata.partition("+")[2]
@@ -95,11 +105,14 @@ def satisfies(version: str, specifier: str) -> bool:
 
     A clause that is no comparison of release numbers counts as satisfied: it is not ours to judge.
     """
+    return all(_holds(version, clause.strip()) for clause in specifier.split(","))
+
+
+def _holds(version: str, clause: str) -> bool:
+    exact = re.fullmatch(r"===?\s*([0-9.]+[a-z][^*]*)", clause.lower())
+    if exact:  # a pre-release: nightlies differ in their date alone
+        return exact[1].partition("+")[0] == version.lower().partition("+")[0]
     ours = _numbers(version)
-    return all(_holds(ours, clause.strip()) for clause in specifier.split(","))
-
-
-def _holds(ours: tuple[int, ...], clause: str) -> bool:
     match = re.fullmatch(r"(===|==|!=|>=|<=|~=|>|<)\s*v?([0-9.]+?)(\.\*)?(\+\S+)?", clause)
     if not match or not ours:
         return True
@@ -125,8 +138,17 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _folders(paths: Sequence[str]) -> list[str]:
     """Return the folders among `paths`, each once (lib64 is often a link to lib)."""
-    real = {os.path.realpath(path or "."): path or "." for path in reversed(paths)}
-    return [path for path in reversed(real.values()) if Path(path).is_dir()]
+    real: dict[str, str] = {}
+    for path in paths:
+        real.setdefault(_real(path or "."), path or ".")
+    return [path for path in real.values() if Path(path).is_dir()]
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except OSError:  # a relative path, and the working folder was removed under us
+        return path
 
 
 def _entries(folder: str) -> list[str]:
@@ -145,9 +167,10 @@ def _read(name: str, folder: str, info: str) -> Package:
     base = Path(folder, info or f"{name}.dist-info")
     header = _text(base / "METADATA") or _text(base / "PKG-INFO") or _text(base)
     header = header.replace("\r\n", "\n").partition("\n\n")[0]
+    editable = re.search(r'"editable"\s*:\s*true', _text(base / "direct_url.json")) is not None
     code = _text(Path(folder, name, "version.py"))
+    code = code or _text(_source(base) / name / "version.py") if editable else code
     version = re.search(r"^Version:\s*(\S+)", header, re.MULTILINE)
-    editable = '"editable": true' in _text(base / "direct_url.json")
     return Package(
         name=name,
         folder=folder,
@@ -160,6 +183,14 @@ def _read(name: str, folder: str, info: str) -> Package:
         editable=editable,
         missing=() if editable else _missing(name, folder),
     )
+
+
+def _source(base: Path) -> Path:
+    """Return the folder of an editable install's source; its own files are where Python imports."""
+    from urllib.parse import unquote
+
+    url = re.search(r'"url"\s*:\s*"file://([^"]+)"', _text(base / "direct_url.json"))
+    return Path(unquote(url[1])) if url else base
 
 
 def _build(code: str) -> dict[str, str | None]:

@@ -15,8 +15,10 @@ from typing import Any
 from ptools_plugins.device.bench import Bench
 from ptools_plugins.device.faults_host import gib
 from ptools_plugins.device.findings import Facts, Finding
+from ptools_plugins.device.kernels import short
 from ptools_plugins.device.machine import NVIDIA, Machine
 from ptools_plugins.device.packages import Package
+from ptools_plugins.device.repairs import install
 from ptools_plugins.device.verdict import Verdict, skilled
 
 Row = tuple[str, str]
@@ -73,8 +75,7 @@ def _version(package: Package) -> str:
 def _gpu(facts: Facts) -> Iterator[Row]:
     machine, view = facts.machine, facts.view
     for index, card in enumerate(view.torch.get("devices") or view.nvml.get("devices") or []):
-        major, minor = card["capability"]
-        yield f"card {index}", f"{card['name']}, {gib(card['memory'])}, sm_{major}{minor}"
+        yield f"card {index}", f"{card['name']}, {gib(card['memory'])}, {short(card)}"
     for xpu in view.torch.get("xpu_devices", []):
         yield "card", f"{xpu['name']}, {gib(xpu['memory'])}"
     for pci in machine.cards:
@@ -93,7 +94,7 @@ def _driver(facts: Facts) -> str:
     if cuda:
         return f"{said}, up to CUDA {cuda // 1000}.{cuda % 1000 // 10}"
     if loaded and facts.view.nvml.get("absent"):
-        return f"{said}  (pip install nvidia-ml-py for more)"
+        return f"{said}  ({install('nvidia-ml-py', by=facts.installer)} for more)"
     return f"{said}  (NVML: {facts.view.nvml['error']})" if "error" in facts.view.nvml else said
 
 
@@ -104,7 +105,7 @@ def _cpu(facts: Facts) -> Iterator[Row]:
     skills = ", ".join(skilled(machine.flags)) or "unknown"
     yield "vectors", skills + (f"  (torch uses {kernels})" if kernels else "")
     threads = facts.view.torch.get("threads")
-    limit = f", container limit {machine.limits.cpus:g}" if machine.limits.cpus else ""
+    limit = f", cgroup limit {machine.limits.cpus:g}" if machine.limits.cpus else ""
     yield "cores", f"{process.cores}{limit}" + (f", torch starts {threads} threads" * bool(threads))
     yield "memory", _memory(machine)
 
@@ -112,7 +113,7 @@ def _cpu(facts: Facts) -> Iterator[Row]:
 def _memory(machine: Machine) -> str:
     words = [gib(machine.memory) if machine.memory else "unknown"]
     words += [f"{gib(machine.available)} free"] if machine.available else []
-    words += [f"container limit {gib(machine.limits.memory)}"] if machine.limits.memory else []
+    words += [f"cgroup limit {gib(machine.limits.memory)}"] if machine.limits.memory else []
     return ", ".join(words)
 
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from ptools_plugins.device import faults_gpu, faults_host, faults_install
 from ptools_plugins.device.faults_host import gib
 from ptools_plugins.device.findings import LEVELS, Facts, Finding
-from ptools_plugins.device.machine import AMD, INTEL, NVIDIA, Machine
-
-DEVICES = ("cuda", "rocm", "mps", "xpu")
-TITLES = {"cuda": "CUDA", "rocm": "ROCm", "mps": "MPS", "xpu": "XPU", "gpu": "A GPU"}
+from ptools_plugins.device.kernels import unserved
+from ptools_plugins.device.known import ACCELERATORS, Accelerator
+from ptools_plugins.device.machine import APPLE, Machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +34,11 @@ class Verdict:
 
     def why_not(self, device: str) -> tuple[str, str]:
         """Return why a device is not there, and the command that repairs it, or ""."""
-        about = ("", *DEVICES) if device == "gpu" else ("", device)
-        for finding in self.findings:
-            if finding.device in about and _blocks(finding, self.facts):
-                return finding.text, finding.command
+        about = [a.device for a in ACCELERATORS if device in (a.device, "gpu")]
+        causes = [f for f in self.findings if f.device in ("", *about) and _blocks(f, self.facts)]
+        causes += [f for f in self.findings if f.device in about]  # else what is known of it
+        if causes:
+            return causes[0].text, causes[0].command
         return _absent(device, self.facts), ""
 
 
@@ -46,7 +46,7 @@ def judge(facts: Facts) -> Verdict:
     """Run every check and say what follows."""
     found = [f for module in (faults_install, faults_gpu, faults_host) for f in module.check(facts)]
     found.sort(key=lambda finding: LEVELS.index(finding.level))
-    works = _works(facts) if facts.imported else _expected(facts, found)
+    works = tuple(a.device for a in ACCELERATORS if _works(a, facts, found))
     first = next((f for f in found if f.level in ("broken", "fault")), None)
     if first and first.level == "fault" and works:
         first = None  # one GPU works: what another one lacks comes after the verdict
@@ -61,25 +61,24 @@ def _blocks(finding: Finding, facts: Facts) -> bool:
     return finding.level == "fault"
 
 
-def _works(facts: Facts) -> tuple[str, ...]:
+def _works(accelerator: Accelerator, facts: Facts, found: list[Finding]) -> bool:
+    """Say whether torch can compute there; where it was not asked, whether it should."""
+    if facts.imported:
+        return _seen(accelerator.device, facts)
+    tag = facts.torch.tag if facts.torch else ""
+    about = ("", accelerator.device)
+    blocked = any(finding.device in about and _blocks(finding, facts) for finding in found)
+    present = facts.machine.count(accelerator.vendor) > 0
+    return present and not blocked and tag.startswith(accelerator.tag)
+
+
+def _seen(device: str, facts: Facts) -> bool:
+    """Say whether torch sees a device, and has kernels for one of its cards."""
     said = facts.view.torch
-    gpu = "rocm" if said.get("hip_build") else "cuda"
-    seen = {gpu: said.get("cuda"), "mps": said.get("mps"), "xpu": said.get("xpu")}
-    return tuple(device for device in DEVICES if seen.get(device))
-
-
-def _expected(facts: Facts, found: list[Finding]) -> tuple[str, ...]:
-    """Return what should work by the metadata, where torch itself is not asked."""
-    machine, tag = facts.machine, facts.torch.tag if facts.torch else ""
-    if any(_blocks(finding, facts) for finding in found):
-        return ()
-    if tag.startswith("cu") and machine.count(NVIDIA):
-        return ("cuda",)
-    if tag.startswith("rocm") and machine.count(AMD):
-        return ("rocm",)
-    if machine.process.system == "Darwin" and machine.process.machine == "arm64":
-        return ("mps",)
-    return ("xpu",) if tag == "xpu" and machine.count(INTEL) else ()
+    if device not in ("cuda", "rocm"):
+        return bool(said.get(device))
+    served = len(unserved(said)) < max(1, len(said.get("devices", [])))
+    return bool(said.get("cuda")) and served and (device == "rocm") is bool(said.get("hip_build"))
 
 
 def _sentence(facts: Facts, works: tuple[str, ...], first: Finding | None) -> str:
@@ -88,7 +87,8 @@ def _sentence(facts: Facts, works: tuple[str, ...], first: Finding | None) -> st
     before = "" if facts.imported else "By the metadata alone, "
     if works:
         verb = "works" if facts.imported else "should work"
-        return f"{before}{TITLES[works[0]]} {verb}: {', '.join(_parts(facts, works[0]))}."
+        title = next(a.title for a in ACCELERATORS if a.device == works[0])
+        return f"{before}{title} {verb}: {', '.join(_parts(facts, works[0]))}."
     reason = first.text if first else _no_gpu(facts.machine)
     calm = "" if first or not facts.imported else f" Everything works, {able(facts)}."
     return f"{before}CPU only: {reason}.{calm}"
@@ -100,7 +100,8 @@ def _parts(facts: Facts, device: str) -> list[str]:
     cards = facts.view.torch.get(key) or facts.view.nvml.get("devices") or []
     names = [f"{card['name']} ({gib(card['memory'])})" for card in cards]
     if not names and device == "cuda":
-        names = list(facts.machine.models) or ["NVIDIA card"] * facts.machine.count(NVIDIA)
+        models, given = facts.machine.models, facts.machine.given
+        names = list(models[:given]) or ["NVIDIA card"] * given
     counted = [f"{names.count(n)} x {n}" if names.count(n) > 1 else n for n in dict.fromkeys(names)]
     version = facts.view.torch.get("version") or (facts.torch.version if facts.torch else "")
     driver = facts.view.nvml.get("driver") or facts.machine.driver.strip("?")
@@ -109,6 +110,8 @@ def _parts(facts: Facts, device: str) -> list[str]:
 
 
 def _no_gpu(machine: Machine) -> str:
+    if machine.wsl and not machine.cards:
+        return "WSL shows no GPU"
     if not machine.pci:
         return "torch sees no GPU"
     return "no GPU here that torch can use" if machine.cards else "no GPU in this machine"
@@ -131,12 +134,14 @@ def skilled(flags: frozenset[str]) -> list[str]:
 
 def _absent(device: str, facts: Facts) -> str:
     """Return why a device is not there where nothing is wrong: this is another machine."""
-    process, machine = facts.machine.process, facts.machine
-    if device == "mps":
-        return f"MPS needs a Mac with Apple Silicon, and this is {process.system} {process.machine}"
-    vendor = {"cuda": NVIDIA, "rocm": AMD, "xpu": INTEL}.get(device)
+    machine, process = facts.machine, facts.machine.process
+    vendor = next((a.vendor for a in ACCELERATORS if a.device == device), None)
     if vendor is None:
         return _no_gpu(machine)
+    if vendor == APPLE:
+        return f"MPS needs a Mac with Apple Silicon, and this is {process.system} {process.machine}"
+    if machine.wsl and not machine.count(vendor):
+        return f"WSL shows no {vendor} GPU"
     if machine.pci and not machine.count(vendor):
         return f"no {vendor} GPU in this machine"
     return f"torch sees no {vendor} GPU"
