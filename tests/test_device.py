@@ -898,14 +898,14 @@ def test_a_removed_working_folder(world: World) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "x"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "x", "1e300"])
 def test_timeout_is_a_finite_number_above_zero(ptools: Run, seconds: str) -> None:
     ran = ptools("device", "--no-import", "--timeout", seconds)
     assert ran.exit_code == 2 and ran.stderr.count("Error") == 1
 
 
 def test_the_longest_timeout(ptools: Run, world: World) -> None:
-    ran = device(ptools, "--timeout", "1e300", first=world.torch(code="raise ImportError").site)
+    ran = device(ptools, "--timeout", "1e6", first=world.torch(code="raise ImportError").site)
     assert (ran.exit_code, ran.stderr) == (0, "")
 
 
