@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for count in (200, 1000, 5000):
             site = build_site(Path(folder, str(count)), count)
-            costs = interleaved(_cases(count, site), given.repeats)
+            costs = interleaved(cases(count, site), given.repeats)
             base = next(iter(costs.values()))
             rows += [(label, cost.cpu / base.cpu, cost) for label, cost in costs.items()]
     _print(rows)
@@ -73,7 +73,7 @@ def _compile() -> None:
         compileall.compile_dir(Path(str(package.__file__)).parent, quiet=1)
 
 
-def _cases(count: int, site: Path) -> dict[str, Case]:
+def cases(count: int, site: Path) -> dict[str, Case]:
     """Return label -> command; the smallest environment has them all, the larger ones --help."""
     ptools = str(Path(sys.executable).with_name("ptools"))
     env = {"PYTHONPATH": str(site)}

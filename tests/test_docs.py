@@ -135,6 +135,18 @@ def assert_serves(command: str, work: Path, env: dict[str, str]) -> None:
         process.communicate(timeout=20)
 
 
+def test_the_readme_quotes_the_tables_that_the_benchmarks_print() -> None:
+    """Row for row: the figures are of one run, the rows are those of today."""
+    from benchmarks.startup import cases
+
+    readme = (ROOT / "README.md").read_text()
+    for count in (200, 1000, 5000):
+        for label in cases(count, Path("site")):
+            command, comma, rest = label.partition(",")
+            assert f"| `{command}`{comma}{rest} | " in readme
+    assert "| `ptools train` | median | worst |" in readme
+
+
 def test_there_are_commands_to_run() -> None:
     counts = {page.name: len(commands(page)) for page in PAGES}
     assert counts["README.md"] >= 8
