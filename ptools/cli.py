@@ -114,7 +114,7 @@ def _report(error: BaseException, ctx: click.Context | None, debug: bool) -> int
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx:
         note(error.ctx.get_help())
         return error.exit_code
-    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
         return int(error.code or 0)
     if debug:
         import traceback

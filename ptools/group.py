@@ -13,11 +13,11 @@ import click
 from ptools import config, registry
 from ptools.errors import PluginError, PtoolsError, UsageError, suggestion
 from ptools.output import note
-from ptools.registry import CONFLICT, PLUGINS, Plugin
+from ptools.registry import CONFLICT, PLUGINS, READY, Plugin
 from ptools.summaries import summary
 
 RUNNING = "ptools.running"  # ctx.meta: the Plugin whose command was called
-_FOUND = "ptools.plugins"  # ctx.meta: name -> Plugin
+_FOUND = "ptools.found"  # ctx.meta: every Plugin there is; the scan is made once per run
 _DEAD_END = "ptools.dead-end"  # ctx.meta: completion stands behind a command that cannot be had
 
 
@@ -26,9 +26,13 @@ class PluginGroup(click.Group):
 
     def plugins(self, ctx: click.Context) -> dict[str, Plugin]:
         """Return the plugins that own a command name: the ready ones, and conflicts to be told."""
+        return {p.name: p for p in self.found(ctx) if p.state in (READY, CONFLICT)}
+
+    def found(self, ctx: click.Context) -> list[Plugin]:
+        """Return every plugin, also those that own no name."""
         if _FOUND not in ctx.meta:
-            ctx.meta[_FOUND] = registry.owners(PLUGINS)
-        found: dict[str, Plugin] = ctx.meta[_FOUND]
+            ctx.meta[_FOUND] = registry.find(PLUGINS)
+        found: list[Plugin] = ctx.meta[_FOUND]
         return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -66,7 +70,7 @@ class PluginGroup(click.Group):
     ) -> dict[str, Any]:
         """Return the options' defaults in force; a bad ptools.toml must not keep --help away."""
         try:
-            known = {plugin.name for plugin in registry.find(PLUGINS)}  # those that cannot run too
+            known = {plugin.name for plugin in self.found(ctx)}  # those that cannot run too
             return config.defaults(command, name, known)
         except UsageError as error:
             if ctx.resilient_parsing:
@@ -77,7 +81,7 @@ class PluginGroup(click.Group):
             return {}
 
     def _no_command(self, ctx: click.Context, name: str) -> PtoolsError:
-        for plugin in registry.find(PLUGINS):
+        for plugin in self.found(ctx):
             if plugin.name == name:  # it is there, but it owns no name
                 what = f"plugin '{name}' of {plugin.origin} is {plugin.state}"
                 return PluginError(f"{what}: {plugin.detail}.")

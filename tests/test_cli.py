@@ -193,6 +193,7 @@ def test_an_error_of_many_lines_and_codes_is_one_printable_line(
         ("return 7", 0, ""),
         ("raise SystemExit(5)", 5, ""),
         ("raise SystemExit", 0, ""),
+        ("raise SystemExit((1, 2))", 1, "Error: (1, 2)"),
         ("raise SystemExit('a\\nb')", 1, "Error: a b"),
         ("raise GeneratorExit", 1, "'ends' of ptools-ends 1.0 failed: GeneratorExit"),
         ("raise OSError(2, None, 5)", 1, "failed"),

@@ -87,9 +87,46 @@ def test_a_last_batch_of_one_is_left_out_of_training() -> None:
     assert [len(labels) for _, labels in _batches(1, 4, 0)] == [1]
 
 
+def test_statistics_are_those_of_the_training_images() -> None:
+    import torch
+
+    images = data.load("digits")
+    mean, std = images.statistics()
+    pixels = images.train.images.double().div(255)
+    assert mean == pytest.approx(pixels.mean((0, 2, 3)).tolist())
+    assert std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist())
+    black = Split(torch.zeros(5, 2, 3, 3, dtype=torch.uint8), torch.zeros(5).long())
+    constant = data.ImageSet("black", ("a",), black, black, black)
+    mean, std = constant.statistics()
+    assert mean == [0.0, 0.0]
+    assert std == pytest.approx([1e-3, 1e-3])
+
+
 def test_errors(install: Install) -> None:
     with pytest.raises(UsageError, match="Did you mean 'digits'"):
         data.load("digit")
     install("odd", "def odd():\n    return 7\n", "ptools_odd:odd", group="ptools.datasets")
     with pytest.raises(PluginError, match="returned a int"):
         data.load("odd")
+    install("bad", "def bad():\n    1 / 0\n", "ptools_bad:bad", group="ptools.datasets")
+    with pytest.raises(PluginError, match=r"'bad' of ptools-bad 1\.0 .* ZeroDivisionError"):
+        data.load("bad")
+
+
+def test_a_set_that_cannot_be_trained_on_is_refused() -> None:
+    import torch
+
+    def part(count: int = 4, dtype: torch.dtype = torch.uint8, label: int = 0) -> Split:
+        return Split(torch.zeros(count, 1, 2, 2, dtype=dtype), torch.full((count,), label))
+
+    data.ImageSet("x", ("a",), part(), part(), part())
+    for wrong, says in (
+        (part(0), "val has no images"),
+        (part(dtype=torch.float32), "val.images must be uint8"),
+        (part(label=1), "val.labels must be int64 from 0 to 0"),
+        (Split(part().images, part(3).labels), "val has 4 images but 3 labels"),
+        (Split(part().images[:, 0], part().labels), "val.images must be uint8"),
+        (Split(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), part().labels), "val has images of"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            data.ImageSet("x", ("a",), part(), wrong, part())

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ptools import __version__, output
+from ptools import output
 from ptools.options import (
     FilePath,
     Positive,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ptools.data import ImageSet
-    from ptools.training import Epoch, Running, Settings
+    from ptools.training import Epoch, Running
 
 _EPILOG = examples(
     "ptools train",
@@ -114,6 +114,7 @@ def train(
 
     from ptools import data as datasets
     from ptools import files, models, training
+    from ptools.training.folder import RunFolder
 
     training.share_cores()
     import torch
@@ -128,18 +129,29 @@ def train(
     folder = (
         files.claim(out, force=force) if out else files.claim_next(Path("runs"), _name(data, model))
     )
-    record = _Record(folder, images, net, model, settings)
+    run = RunFolder(folder, images, net, model, settings)
     on_start(images, net, folder)
+    loss = accuracy = None
     interrupted = False
     try:
-        training.fit(
-            net, images, settings, on_batch=watch, on_epoch=lambda e: watch(record.keep(e))
-        )
+        training.fit(net, images, settings, on_batch=watch, on_epoch=lambda e: watch(run.keep(e)))
+        loss, accuracy = run.test()
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        record.close()
-    return record.finish(interrupted)
+        run.close()
+    return Run(
+        folder=str(folder),
+        data=images.name,
+        model=model,
+        parameters=sum(p.numel() for p in net.parameters()),
+        epochs=run.epochs,
+        best_epoch=run.best.epoch if run.best else None,
+        test_loss=loss,
+        test_accuracy=accuracy,
+        test_images=len(images.test),
+        interrupted=interrupted,
+    )
 
 
 def _name(data: str, model: str) -> str:
@@ -148,109 +160,6 @@ def _name(data: str, model: str) -> str:
 
     words = f"{Path(data).stem}-{model.partition('(')[0].rpartition(':')[2]}"
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in words)
-
-
-class _Record:
-    """The run folder: whole after every epoch, so that an interruption loses at most one."""
-
-    def __init__(
-        self, folder: Path, images: ImageSet, net: nn.Module, model: str, settings: Settings
-    ) -> None:
-        import torch
-
-        from ptools.training.events import EventFile
-
-        self.folder, self.images, self.net, self.model = folder, images, net, model
-        self.settings, self.epochs = settings, list[Any]()
-        self.best: Epoch | None = None
-        for old in (
-            folder / "best.pt",
-            folder / "metrics.json",
-            *folder.glob("events.out.tfevents*"),
-        ):
-            old.unlink(missing_ok=True)  # of an earlier run, under --force
-        versions = {"ptools": __version__, "torch": str(torch.__version__)}
-        self._write(
-            "config.json", {"data": images.name, "model": model, **asdict(settings), **versions}
-        )
-        self.events = EventFile(folder)
-
-    def keep(self, epoch: Epoch) -> Epoch:
-        """Write down one epoch; keep its weights if they are the best so far."""
-        self.epochs.append(epoch)
-        curves = {
-            "loss/train": epoch.loss,
-            "loss/val": epoch.val_loss,
-            "accuracy/train": epoch.accuracy,
-            "accuracy/val": epoch.val_accuracy,
-            "lr": epoch.lr,
-        }
-        self.events.scalars(epoch.epoch, curves)
-        if self.best is None or _rank(epoch) > _rank(self.best):
-            self.best = epoch
-            self._save_best()
-        self._write("metrics.json", {"epochs": [asdict(e) for e in self.epochs]})
-        return epoch
-
-    def _save_best(self) -> None:
-        from ptools import checkpoints
-
-        mean, std = self.images.statistics()
-        content = {
-            "state_dict": {k: v.cpu() for k, v in self.net.state_dict().items()},
-            "model": self.model,
-            "classes": list(self.images.classes),
-            "shape": list(self.images.shape),
-            "mean": mean,
-            "std": std,
-        }
-        checkpoints.save(content, self.folder / "best.pt", force=True)
-
-    def _write(self, name: str, value: dict[str, Any]) -> None:
-        import json
-
-        from ptools import files
-
-        files.write(self.folder / name, json.dumps(value, indent=2) + "\n", force=True)
-
-    def close(self) -> None:
-        self.events.close()
-
-    def finish(self, interrupted: bool) -> Run:
-        """Measure the best weights on the test images, unless there was no time for either."""
-        from ptools import checkpoints
-        from ptools.data import Batches
-        from ptools.training import score
-
-        loss = accuracy = None
-        if self.best is not None and not interrupted:
-            kept = checkpoints.load(self.folder / "best.pt", device=self.settings.device)
-            self.net.load_state_dict(kept["state_dict"])
-            test = Batches(
-                self.images.test,
-                self.images.statistics(),
-                batch_size=1024,
-                device=self.settings.device,
-            )
-            loss, accuracy = score(self.net, test)
-            done = {"epochs": [asdict(e) for e in self.epochs]}
-            self._write("metrics.json", {**done, "test_loss": loss, "test_accuracy": accuracy})
-        return Run(
-            folder=str(self.folder),
-            data=self.images.name,
-            model=self.model,
-            parameters=sum(p.numel() for p in self.net.parameters()),
-            epochs=self.epochs,
-            best_epoch=self.best.epoch if self.best else None,
-            test_loss=loss,
-            test_accuracy=accuracy,
-            test_images=len(self.images.test),
-            interrupted=interrupted,
-        )
-
-
-def _rank(epoch: Epoch) -> tuple[float, float]:
-    return epoch.val_accuracy, -epoch.val_loss
 
 
 # -- what a person sees ----------------------------------------------------------------------------

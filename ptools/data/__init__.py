@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ptools import registry
-from ptools.errors import PluginError, UsageError, suggestion
+from ptools.errors import PluginError, PtoolsError, UsageError, cause, suggestion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,13 +33,35 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A classification task. `val` chooses the weights that are kept; `test` is used once."""
+    """A classification task. `val` chooses the weights that are kept; `test` is used once.
+
+    No split is empty, and all hold images of one shape. Raises ValueError otherwise.
+    """
 
     name: str
     classes: tuple[str, ...]
     train: Split
     val: Split
     test: Split
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a split cannot be trained or measured on."""
+        for name in ("train", "val", "test"):
+            self._check(name, getattr(self, name))
+
+    def _check(self, name: str, part: Split) -> None:
+        images, labels = part.images, part.labels
+        if str(images.dtype) != "torch.uint8" or images.dim() != 4:
+            raise ValueError(f"{name}.images must be uint8 of shape (N, C, H, W)")
+        if len(images) != len(labels):
+            raise ValueError(f"{name} has {len(images)} images but {len(labels)} labels")
+        if not len(images):
+            raise ValueError(f"{name} has no images")
+        last = len(self.classes) - 1
+        if str(labels.dtype) != "torch.int64" or labels.min() < 0 or labels.max() > last:
+            raise ValueError(f"{name}.labels must be int64 from 0 to {last}")
+        if tuple(images.shape[1:]) != self.shape:
+            raise ValueError(f"{name} has images of {tuple(images.shape[1:])}, not {self.shape}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,9 +71,17 @@ class ImageSet:
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Return mean and standard deviation per channel of the training images, in 0..1."""
-        pixels = self.train.images.double().div(255)
-        mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
-        return mean.tolist(), std.clamp(min=1e-3).tolist()
+        import torch
+
+        total = square = torch.zeros(self.shape[0], dtype=torch.float64)
+        for part in torch.split(self.train.images, 1000):  # never the whole set as floats
+            pixels = part.double().div(255)
+            total = total + pixels.sum((0, 2, 3))
+            square = square + pixels.square().sum((0, 2, 3))
+        count = self.train.images[:, 0].numel()
+        mean = total / count
+        variance = (square / count - mean.square()).clamp(min=1e-6)  # of a constant channel: 1e-3
+        return mean.tolist(), variance.sqrt().tolist()
 
 
 def load(name: str) -> ImageSet:
@@ -61,7 +91,14 @@ def load(name: str) -> ImageSet:
         close = suggestion(name, list(found)) or " See: ptools list datasets"
         raise UsageError(f"no data set is called '{name}'.{close}")
     plugin = found[name]
-    data = registry.load(plugin)()
+    factory = registry.load(plugin)
+    try:
+        data = factory()
+    except PtoolsError:
+        raise
+    except Exception as error:  # the code of others
+        what = f"data set '{name}' of {plugin.origin} cannot be loaded"
+        raise PluginError(f"{what}: {cause(error)}; ask its authors.") from error
     if not isinstance(data, ImageSet):
         kind = type(data).__name__
         raise PluginError(

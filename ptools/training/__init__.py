@@ -1,12 +1,14 @@
 """The engine behind `train`: pytorch-ignite's Engine over our own batches.
 
-    Settings     what to do: epochs, batch size, learning rate, seed, device
-    Running      the epoch so far, for a progress bar
-    Epoch        what one epoch measured
-    check(...)   does the model take these images? before anything is written
-    fit(...)     train a model; calls you back per batch and per epoch
-    share_cores()  keep small networks fast on a busy machine
-    score(...)   loss and accuracy of a model on a split
+    Settings         what to do: epochs, batch size, learning rate, seed, device
+    Running          the epoch so far, for a progress bar
+    Epoch            what one epoch measured
+    share_cores()    keep small networks fast on a busy machine
+    pick_device()    which device `auto` is
+    check(...)       does the model take these images? before anything is written
+    fit(...)         train a model; calls you back per batch and per epoch
+    score(...)       loss and accuracy of a model on a split
+    folder, events   the run folder and its event file
 
 ignite is imported here and only when `fit` runs: `--help` and other commands never pay for it.
 """
