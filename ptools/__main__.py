@@ -1,5 +1,6 @@
 """python -m ptools, and the console script: Ctrl-C is 130 even while click is being imported."""
 
+import signal
 import sys
 
 
@@ -8,7 +9,9 @@ def run() -> int:
     try:
         from ptools.cli import main
 
-        return main()
+        code = main()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: let Python end in peace
+        return code
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return 130

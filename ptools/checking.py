@@ -49,7 +49,7 @@ class _Child:
         self.plugin, self.file, self.timeout = plugin, file, timeout
         self.deadline = time.monotonic() + timeout
         # -m puts the working folder on sys.path; the console script has no such entry.
-        safe = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
+        safe = [] if "" in sys.path or _working_folder() in sys.path else ["-P"]
         arguments = [plugin.name, str(file), str(timeout)]
         self.process = subprocess.Popen(
             [sys.executable, *safe, "-m", "ptools.checking", *arguments],
@@ -90,6 +90,13 @@ class _Child:
             how = f"its import ended the process with exit code {code}"
         dist = self.plugin.distribution
         return f"{how}; update or remove it: pip install --upgrade {dist}, or pip uninstall {dist}"
+
+
+def _working_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was removed
+        return ""
 
 
 def _import(name: str, file: str, timeout: str) -> None:

@@ -161,16 +161,15 @@ def _explain(error: BaseException, ctx: click.Context | None) -> tuple[str, int]
 
 
 def _system(error: OSError) -> str:
-    """Return the line of an error of the operating system; on stdout, no more can be written."""
+    """Return the line of an error about a file, or about writing the result. Raises on any other."""
     import errno
 
-    if error.strerror is None:
-        raise TypeError  # it carries no more than its message
-    if error.filename is None and error.errno == errno.ENOSPC:
-        discard(sys.stdout)
-    where = error.filename
-    shown = repr(os.fsdecode(where)) if isinstance(where, (str, bytes)) else "while writing"
-    return f"{error.strerror}: {one_line(shown)}."
+    if isinstance(error.filename, (str, bytes)) and error.strerror:
+        return f"{error.strerror}: {one_line(repr(os.fsdecode(error.filename)))}."
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        raise TypeError  # of a socket, say: it is the command's own
+    discard(sys.stdout)  # no more can be written to it
+    return f"{error.strerror}: while writing the result; free some space or write elsewhere."
 
 
 def _usage(error: click.ClickException) -> str:

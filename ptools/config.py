@@ -115,8 +115,8 @@ def _checked(option: click.Option, value: Any, where: str) -> Any:
     many = option.multiple or option.nargs != 1
     if isinstance(value, bool) and option.is_flag:
         return value if option.is_bool_flag else option.flag_value if value else None
-    if isinstance(value, (str, int, float)):
-        return str(value)
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return [str(value)] if option.multiple else str(value)
     if many and isinstance(value, list) and all(isinstance(v, (str, int, float)) for v in value):
         return [str(item) for item in value]
     raise UsageError(f"{where} must be a {'list of values' if many else 'single value'}.")

@@ -105,22 +105,36 @@ def progress(*columns: Any) -> Progress:
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """Send whatever is printed to stderr, by other people's code and their children too."""
+    """Send whatever is printed to stderr, by other people's code, C code and children too.
+
+    The file descriptor belongs to the whole process: it is moved in the main thread only.
+    """
     import os
+    import threading
 
     sys.stdout.flush()
+    saved = -1
+    if threading.current_thread() is threading.main_thread():
+        with suppress(OSError):  # stdout is closed
+            saved = os.dup(1)
+            _point(1, at=2)
     try:
-        saved = os.dup(1)
-    except OSError:
-        saved = -1  # stdout is closed
-    try:
-        _point(1, at=2)
         with redirect_stdout(sys.stderr):
             yield
     finally:
         if saved >= 0:
+            _flush_behind()
             _point(1, at=saved)
             os.close(saved)
+
+
+def _flush_behind() -> None:
+    """Write out what was printed behind sys.stdout, by way of sys.__stdout__ or in C."""
+    with suppress(Exception):
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()
+        if "ctypes" in sys.modules:  # torch and numpy import it; without it nobody printed in C
+            sys.modules["ctypes"].CDLL(None).fflush(None)
 
 
 def _point(descriptor: int, *, at: int) -> None:

@@ -43,6 +43,7 @@ class Result(NamedTuple):
     @property
     def document(self) -> Any:
         """The one JSON document on stdout."""
+        assert self.stdout, f"there is no document on stdout; stderr: {self.stderr}"
         return json.loads(self.stdout)
 
 

@@ -197,7 +197,8 @@ def test_an_error_of_many_lines_and_codes_is_one_printable_line(
         ("raise SystemExit('a\\nb')", 1, "Error: a b"),
         ("raise GeneratorExit", 1, "'ends' of ptools-ends 1.0 failed: GeneratorExit"),
         ("raise OSError(2, None, 5)", 1, "failed"),
-        ("raise BrokenPipeError(32, 'socket closed')", 1, "socket closed"),
+        ("raise BrokenPipeError(32, 'socket closed')", 1, "'ends' of ptools-ends 1.0 failed"),
+        ("raise ConnectionRefusedError(111, 'refused')", 1, "'ends' of ptools-ends 1.0 failed"),
         ("raise type('E', (Exception,), {'__str__': lambda s: 1 / 0})()", 1, "cannot be printed"),
         ("raise type('E', (click.ClickException,), {'format_message': 0})('x')", 1, "failed"),
     ],
@@ -262,11 +263,18 @@ def test_characters_that_stdout_cannot_show(install: Install, ptools: Run) -> No
 
 
 def test_output_that_passes_by_sys_stdout_is_not_the_result(install: Install, ptools: Run) -> None:
-    low = "import os\nos.write(1, b'polluted')\nos.system('echo polluted')\n"
+    low = (
+        "import ctypes, os, sys\n"
+        "os.write(1, b'polluted')\n"
+        "os.system('echo polluted')\n"
+        "sys.__stdout__.write('polluted')\n"
+        "ctypes.CDLL(None).puts(b'polluted')\n"
+    )
     install("low", low + FAIL.format("click.echo('good')"))
-    done = ptools("low", process=True)
-    assert done.stdout == "good\n"
-    assert done.stderr.count("polluted") == 2
+    for unbuffered in ("", "1"):
+        done = ptools("low", process=True, env={"PYTHONUNBUFFERED": unbuffered})
+        assert done.stdout == "good\n"
+        assert done.stderr.count("polluted") == 4
 
 
 def test_the_result_of_a_failing_exit_is_not_lost_in_silence(install: Install) -> None:

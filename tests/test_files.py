@@ -192,3 +192,20 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(small_disk: Path) -> Non
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert "No space left on device; free some space" in done.stderr
+    left = [file.name for file in (small_disk / "r").iterdir()]
+    assert all((small_disk / "r" / name).stat().st_size for name in left), left
+
+
+def test_an_event_file_on_a_disk_that_fills_up_holds_whole_records(small_disk: Path) -> None:
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    from ptools.training.events import EventFile
+
+    events, step = EventFile(small_disk), 0
+    with pytest.raises(FileError, match="No space left on device"):
+        while True:
+            events.scalars(step, {"a tag of some length " * 20: 1.0})
+            step += 1
+    events.close()
+    assert step > 100
+    assert [event.step for event in EventFileLoader(str(events.path)).Load()][-1] == step - 1

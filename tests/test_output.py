@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -18,8 +19,6 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_document_is_json_whatever_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    import json
-
     output.document({"a": float("nan"), "b": [float("-inf"), 1.5], "c": (Path("x"), None), 3: True})
     captured = capsys.readouterr()
     expected = {"a": None, "b": [None, 1.5], "c": ["x", None], "3": True}
@@ -36,8 +35,13 @@ def test_a_table_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def on_terminal(*args: str, env: dict[str, str] | None = None, columns: int = 80) -> str:
-    """Run ptools with a terminal of `columns` for stdin, stdout and stderr; return what it shows."""
+def on_terminal(
+    *args: str,
+    command: list[str] | None = None,
+    env: dict[str, str] | None = None,
+    columns: int = 80,
+) -> str:
+    """Run ptools (or `command`) on a terminal of `columns` and return what it shows."""
     import fcntl
     import struct
     import termios
@@ -46,7 +50,7 @@ def on_terminal(*args: str, env: dict[str, str] | None = None, columns: int = 80
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "TERM")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ptools", *args],
+        command or [sys.executable, "-m", "ptools", *args],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -86,6 +90,29 @@ def test_the_progress_bar_is_for_terminals(
     piped = ptools("train", "--epochs", "2", process=True)
     assert "\x1b" not in piped.stdout + piped.stderr
     assert "━" not in piped.stderr
+
+
+def test_the_result_goes_to_the_file_and_the_bar_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ptools train --json > run.json`, as a person at a terminal calls it."""
+    monkeypatch.chdir(tmp_path)
+    command = f'"{sys.executable}" -m ptools train --epochs 1 --json > run.json'
+    shown = on_terminal(command=["sh", "-c", command])
+    assert json.loads(Path("run.json").read_text())["folder"] == "runs/digits-cnn-bn-1"
+    assert "━" in shown
+    assert "test_accuracy" not in shown
+
+
+def test_epoch_lines_are_not_wrapped_in_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ptools: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = ptools("train", "--epochs", "1", "--model", "mlp", process=True, env={"COLUMNS": "40"})
+    assert (
+        len([line for line in done.stderr.splitlines() if line.startswith("    1 ")][0].split())
+        == 6
+    )
 
 
 def test_a_sentence_is_broken_between_words_on_a_terminal_only(ptools: Run) -> None:

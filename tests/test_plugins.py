@@ -34,7 +34,9 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def python(fresh: Path, *args: str, cwd: Path | None = None) -> Result:
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTEST_CURRENT_TEST")}
-    done = subprocess.run([fresh, *args], capture_output=True, text=True, cwd=cwd, env=env)
+    done = subprocess.run(
+        [fresh, *args], capture_output=True, text=True, cwd=cwd or fresh.parent, env=env
+    )
     return Result(done.returncode, done.stdout, done.stderr)
 
 

@@ -107,6 +107,7 @@ def test_run_folders_are_numbered() -> None:
 def test_an_existing_folder_needs_force(ptools: Run) -> None:
     assert ptools("train", "--epochs", "1", "--model", "mlp", "--out", "here").exit_code == 0
     Path("here/mine.txt").write_text("mine")
+    Path("here/events.out.tfevents.1.other").write_text("somebody's")
     before = Path("here/best.pt").read_bytes()
     done = ptools("train", "--epochs", "1", "--out", "here")
     assert (done.exit_code, done.stdout) == (1, "")
@@ -115,7 +116,7 @@ def test_an_existing_folder_needs_force(ptools: Run) -> None:
     assert ptools("train", "--epochs", "1", "--out", "here", "--force").exit_code == 0
     assert Path("here/best.pt").read_bytes() != before
     assert Path("here/mine.txt").read_text() == "mine"
-    assert len(list(Path("here").glob("events.out.tfevents*"))) == 1
+    assert len(list(Path("here").glob("events.out.tfevents*"))) == 2
 
 
 @pytest.mark.parametrize("out", ["file/run", "file", "/proc/nowhere/run"])

@@ -60,11 +60,11 @@ _EPILOG = examples(
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     screen = _Screen()
-    try:
-        with output.aside():  # the model and the data may be anybody's code
+    with output.aside():  # the model and the data may be anybody's code
+        try:
             run = train(**options, on_start=screen.start, watch=screen.watch)
-    finally:
-        screen.stop()
+        finally:
+            screen.stop()  # in here: rich puts back the sys.stdout that it met
     if as_json:
         output.document(asdict(run))
     else:
@@ -130,10 +130,10 @@ def train(
         files.claim(out, force=force) if out else files.claim_next(Path("runs"), _name(data, model))
     )
     run = RunFolder(folder, images, net, model, settings)
-    on_start(images, net, folder)
     loss = accuracy = None
     interrupted = False
     try:
+        on_start(images, net, folder)
         training.fit(net, images, settings, on_batch=watch, on_epoch=lambda e: watch(run.keep(e)))
         loss, accuracy = run.test()
     except KeyboardInterrupt:
@@ -191,7 +191,7 @@ class _Screen:
 
         assert self.bar is not None
         if isinstance(now, Epoch):
-            self.bar.console.print(_line(now), highlight=False, markup=False)
+            self.bar.console.print(_line(now), highlight=False, markup=False, soft_wrap=True)
         elif not self.bar.disable and (monotonic() - self.drawn > 0.1 or now.done == now.total):
             self.drawn = monotonic()
             measured: dict[str, Any] = {"loss": now.loss, "accuracy": now.accuracy}

@@ -73,7 +73,8 @@ class ImageSet:
         """Return mean and standard deviation per channel of the training images, in 0..1."""
         import torch
 
-        total = square = torch.zeros(self.shape[0], dtype=torch.float64)
+        place = self.train.images.device
+        total = square = torch.zeros(self.shape[0], dtype=torch.float64, device=place)
         for part in torch.split(self.train.images, 1000):  # never the whole set as floats
             pixels = part.double().div(255)
             total = total + pixels.sum((0, 2, 3))
@@ -96,7 +97,7 @@ def load(name: str) -> ImageSet:
         data = factory()
     except PtoolsError:
         raise
-    except Exception as error:  # the code of others
+    except (Exception, SystemExit) as error:  # the code of others
         what = f"data set '{name}' of {plugin.origin} cannot be loaded"
         raise PluginError(f"{what}: {cause(error)}; ask its authors.") from error
     if not isinstance(data, ImageSet):

@@ -6,7 +6,9 @@ Source: the TFRecord format of tensorboard.summary.writer.record_writer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import time
 
@@ -25,6 +27,7 @@ class EventFile:
             self.records = RecordWriter(self.path.open("wb"))
         except OSError as error:
             raise failed("write", self.path, error) from error
+        self.whole = 0  # bytes that are records
         self._write(Event(wall_time=time(), file_version="brain.Event:2"))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -39,11 +42,20 @@ class EventFile:
         try:
             self.records.write(event.SerializeToString())  # type: ignore[attr-defined]
             self.records.flush()
+            self.whole = self.path.stat().st_size
         except OSError as error:
+            self._cut()
             raise failed("write", self.path, error) from error
 
+    def _cut(self) -> None:
+        """Leave no torn record, and no empty file."""
+        with suppress(OSError):
+            os.truncate(self.path, self.whole)
+            if not self.whole:
+                self.path.unlink()
+
     def close(self) -> None:
-        try:
+        """Close the file; every record is already in it."""
+        with suppress(OSError):  # a torn record is still in the buffer: told before
             self.records.close()
-        except OSError as error:
-            raise failed("write", self.path, error) from error
+            os.truncate(self.path, self.whole)

@@ -38,7 +38,11 @@ class RunFolder:
         self.settings, self.statistics = settings, images.statistics()
         self.epochs: list[Epoch] = []
         self.best: Epoch | None = None
-        old = [folder / "best.pt", folder / "metrics.json", *folder.glob("events.out.tfevents*")]
+        old = [
+            folder / "best.pt",
+            folder / "metrics.json",
+            *folder.glob("events.out.tfevents.*.ptools"),
+        ]
         for file in old:
             file.unlink(missing_ok=True)  # of an earlier run, under --force
         versions = {"ptools": __version__, "torch": str(torch.__version__)}
