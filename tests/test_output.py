@@ -109,10 +109,8 @@ def test_epoch_lines_are_not_wrapped_in_a_pipe(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = ptools("train", "--epochs", "1", "--model", "mlp", process=True, env={"COLUMNS": "40"})
-    assert (
-        len([line for line in done.stderr.splitlines() if line.startswith("    1 ")][0].split())
-        == 6
-    )
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("    1 ")]
+    assert len(line.split()) == 6
 
 
 def test_a_sentence_is_broken_between_words_on_a_terminal_only(ptools: Run) -> None:
