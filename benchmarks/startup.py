@@ -1,6 +1,6 @@
 """What ptools costs before it does anything, as ratios to `python -c 'import click'`.
 
-    python -m benchmarks.startup [--repeats 9]
+    python -m benchmarks.startup [--repeats 11]
 
 CPU time (user + sys) of whole child processes, medians of interleaved repeats, sources compiled
 first. The environments are real folders of metadata: N installed distributions, 30 % of them with
@@ -28,7 +28,7 @@ OTHERS = ("rio", "fio", "llm", "flask", "sqlite-utils", "hatch")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument(
         "--others", action="store_true", help="Also other toolboxes, where installed."
     )
