@@ -34,6 +34,33 @@ def test_write_and_overwrite(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_a_file_is_replaced_and_never_rewritten(tmp_path: Path) -> None:
+    """Whoever reads the old file while the new one is written has the old one, whole."""
+    path = tmp_path / "a"
+    files.write(path, "old")
+    with path.open() as reader:
+        files.write(path, lambda file: file.write(b"new" * 1000), force=True)
+        assert reader.read() == "old"
+
+
+def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from ptools import files
+def half(file):
+    file.write(b"ne")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+files.write(Path(sys.argv[1]), half, force=True)
+"""
+    path = tmp_path / "a"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", code, str(path)])
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+
+
 def test_a_file_is_readable_as_the_umask_says(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:

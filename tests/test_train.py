@@ -98,6 +98,70 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert not all(one[key].equal(other[key]) for key in one)
 
 
+def test_the_order_of_the_images_follows_the_seed() -> None:
+    import torch
+
+    from ptools import data, models
+    from ptools.training import Settings, fit
+
+    weights = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(7)
+        net = models.build("mlp", classes=10, shape=(1, 8, 8))
+        fit(net, data.load("digits"), Settings(epochs=1, seed=seed))
+        weights.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert weights[0].equal(weights[1])
+    assert not weights[0].equal(weights[2])
+
+
+def test_the_optimiser_is_what_the_docs_say() -> None:
+    """Nesterov momentum 0.9 and weight decay 5e-4 throughout; one cycle that peaks at lr, ends low."""
+    import torch
+    from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+    from ptools import data, models
+    from ptools.training import Settings, fit
+
+    rates: list[float] = []
+
+    def look(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        (group,) = optimizer.param_groups
+        assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, True, 5e-4)
+        rates.append(float(group["lr"]))
+
+    hook = register_optimizer_step_pre_hook(look)
+    try:
+        net = models.build("mlp", classes=10, shape=(1, 8, 8))
+        fit(net, data.load("digits"), Settings(epochs=2, lr=0.03))
+    finally:
+        hook.remove()
+    assert len(rates) == 2 * 20
+    assert max(rates) == pytest.approx(0.03)
+    assert rates[0] < 0.03 / 10
+    assert rates[-1] < 0.03 / 100
+
+
+def test_the_weights_that_are_kept_are_those_of_the_best_epoch(place: Path) -> None:
+    """Accuracy on the validation images decides, then loss; an equal epoch later changes nothing."""
+    import torch
+    from torch import nn
+
+    from ptools import checkpoints, data
+    from ptools.training import Epoch, Settings
+    from ptools.training.folder import RunFolder
+
+    net = nn.Linear(1, 1)
+    run = RunFolder(place, data.load("digits"), net, "linear", Settings())
+    for number, (accuracy, loss) in enumerate([(0.5, 1), (0.9, 3), (0.9, 2), (0.9, 2), (0.8, 1)]):
+        nn.init.constant_(net.weight, number)
+        run.keep(Epoch(number, 0.0, 1.0, loss, accuracy, 0.1, 0.0))
+    run.close()
+    assert run.best is not None
+    assert run.best.epoch == 2
+    kept = checkpoints.load(place / "best.pt")["state_dict"]["weight"]
+    assert torch.equal(kept, torch.tensor([[2.0]]))
+
+
 def test_run_folders_are_numbered() -> None:
     folders = [train(epochs=1, model=model).folder for model in ("mlp", "mlp", "torch.nn:Flatten()")
                if model != "torch.nn:Flatten()"]  # fmt: skip
