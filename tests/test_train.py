@@ -136,7 +136,7 @@ def test_the_optimiser_is_what_the_docs_say() -> None:
     finally:
         hook.remove()
     assert len(rates) == 2 * 20
-    assert max(rates) == pytest.approx(0.03)
+    assert 0.0299 < max(rates) <= 0.03
     assert rates[0] < 0.03 / 10
     assert rates[-1] < 0.03 / 100
 
