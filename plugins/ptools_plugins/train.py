@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from ptools.data import ImageSet
     from ptools.training import Epoch, Running
+    from ptools.training.folder import RunFolder
 
 _EPILOG = examples(
     "ptools train",
@@ -140,16 +141,20 @@ def train(
         interrupted = True
     finally:
         run.close()
+    return _outcome(run, loss, accuracy, interrupted)
+
+
+def _outcome(run: RunFolder, loss: float | None, accuracy: float | None, interrupted: bool) -> Run:
     return Run(
-        folder=str(folder),
-        data=images.name,
-        model=model,
-        parameters=sum(p.numel() for p in net.parameters()),
+        folder=str(run.folder),
+        data=run.images.name,
+        model=run.model,
+        parameters=sum(p.numel() for p in run.net.parameters()),
         epochs=run.epochs,
         best_epoch=run.best.epoch if run.best else None,
         test_loss=loss,
         test_accuracy=accuracy,
-        test_images=len(images.test),
+        test_images=len(run.images.test),
         interrupted=interrupted,
     )
 
