@@ -15,6 +15,7 @@ import pytest
 
 from ptools import checkpoints, files
 from ptools.errors import FileError
+from ptools.testing import run
 
 
 def names(folder: Path) -> list[str]:
@@ -179,18 +180,8 @@ def test_a_full_disk(small_disk: Path) -> None:
 
 
 def test_training_onto_a_full_disk_is_one_line(small_disk: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "ptools",
-        "train",
-        "--epochs",
-        "2",
-        "--out",
-        str(small_disk / "r"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
+    done = run("train", "--epochs", "2", "--out", str(small_disk / "r"), process=True)
+    assert done.exit_code == 1
     assert done.stdout == ""
     assert "No space left on device" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -205,18 +196,8 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(small_disk: Path) -> Non
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(b"x" * 4096)
-    command = [
-        sys.executable,
-        "-m",
-        "ptools",
-        "train",
-        "--epochs",
-        "1",
-        "--out",
-        str(small_disk / "r"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
+    done = run("train", "--epochs", "1", "--out", str(small_disk / "r"), process=True)
+    assert (done.exit_code, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert "No space left on device; free some space" in done.stderr
     left = [file.name for file in (small_disk / "r").iterdir()]

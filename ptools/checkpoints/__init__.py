@@ -52,7 +52,7 @@ def load(path: Path, *, device: str = "cpu") -> Any:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
-        raise FileError(f"{path} does not exist.") from error
+        raise FileError(f"{path} does not exist; check the path.") from error
     except OSError as error:
         raise failed("read", path, error) from error
     except Exception as error:  # the bytes are a stranger's: the unpickler may raise anything

@@ -38,7 +38,10 @@ def build(spec: str, *, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     except (Exception, SystemExit) as error:  # the model is the user's code
         raise UsageError(f"model '{spec}' cannot be built: {cause(error)}") from error
     if not isinstance(model, nn.Module):
-        raise UsageError(f"model '{spec}' is a {type(model).__name__}, not a torch.nn.Module.")
+        kind = type(model).__name__
+        raise UsageError(
+            f"model '{spec}' is a {kind}, not a torch.nn.Module; name what returns a model."
+        )
     return model
 
 

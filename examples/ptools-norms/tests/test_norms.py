@@ -23,7 +23,10 @@ def test_norms_are_those_of_torch(tiny_checkpoint: Path) -> None:
 
 def test_a_missing_file_is_one_line(ptools: Run) -> None:
     done = ptools("norms", "nowhere.pth")
-    assert (done.exit_code, done.stderr) == (1, "Error: nowhere.pth does not exist.\n")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "Error: nowhere.pth does not exist; check the path.\n",
+    )
 
 
 def test_the_data_set_trains_the_model(
