@@ -7,9 +7,11 @@ Who uses what:
     seed_option       --seed                                train
     device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
     Sizes             32, 3x5, 32x48x64 -> tuple of int     shapes
+    InputSpec         3x32x32, 16:int64 -> tracing's Input  shapes
+    Words             another type, or one of some words    shapes
     Whole             a whole number in a range             train
     Positive          a finite number above zero            device, plugins, train
-    FilePath          a path -> pathlib.Path                plugins new, train
+    FilePath          a path -> pathlib.Path                plugins new, shapes, train
     examples(...)     the examples that end every --help    all
 """
 
@@ -56,6 +58,41 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "N[xN[xN]]"
+
+
+class InputSpec(click.ParamType):  # type: ignore[type-arg]
+    """A tensor that goes into a model: `3x32x32`, `16:int64`, `16:int64:1000` (0 to 999)."""
+
+    name = "input"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ptools.errors import UsageError
+        from ptools.tracing.inputs import Input, parse
+
+        if isinstance(value, Input):
+            return value
+        try:
+            return parse(str(value))
+        except UsageError as error:
+            return self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "N[xN...][:DTYPE]"
+
+
+class Words(click.ParamType):  # type: ignore[type-arg]
+    """A value of another type, or one of a few words, which stay as they are."""
+
+    def __init__(self, other: click.ParamType, *words: str) -> None:  # type: ignore[type-arg]
+        self.other, self.words = other, words
+        self.name = "|".join([other.name, *words])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value in self.words else self.other.convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        other = self.other.get_metavar(param, ctx)  # type: ignore[arg-type]
+        return "|".join([other or "VALUE", *self.words])
 
 
 class Whole(click.ParamType):  # type: ignore[type-arg]

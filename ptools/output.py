@@ -17,7 +17,7 @@ terminal, so that small commands stay fast.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -65,19 +65,27 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table: drawn to the width of a terminal, plain aligned columns in a pipe."""
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()
+) -> None:
+    """Print a table: drawn to the width of a terminal, plain aligned columns in a pipe.
+
+    The columns named in `right` are aligned there, as numbers are.
+    """
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _draw(heads, cells)
+        _draw(heads, cells, right)
         return
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     for row in [list(heads), *cells]:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        padded = (
+            cell.rjust(width) if head in right else cell.ljust(width)
+            for head, cell, width in zip(heads, row, widths, strict=True)
+        )
         result("  ".join(padded).rstrip())
 
 
-def _draw(heads: Sequence[str], cells: list[list[str]]) -> None:
+def _draw(heads: Sequence[str], cells: list[list[str]], right: Collection[str]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -85,7 +93,7 @@ def _draw(heads: Sequence[str], cells: list[list[str]]) -> None:
 
     drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for head in heads:
-        drawn.add_column(head, overflow="fold")
+        drawn.add_column(head, overflow="fold", justify="right" if head in right else "left")
     for row in cells:
         drawn.add_row(*map(Text, row))
     Console().print(drawn)

@@ -33,13 +33,13 @@ def test_bash(ptools: Run) -> None:
 
 def test_zsh_shows_summaries(ptools: Run) -> None:
     lines = complete(ptools, "zsh", "sh")
-    assert lines == ["plain", "shapes", "Compute the output size of a layer."]
+    assert lines == ["plain", "shapes", "Show every shape in a network, or why it does not fit."]
 
 
 def test_fish_shows_summaries(ptools: Run) -> None:
     lines = "\n".join(complete(ptools, "fish", "sh"))
     assert "shapes" in lines
-    assert "Compute the output size of a layer." in lines
+    assert "Show every shape in a network, or why it does not fit." in lines
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

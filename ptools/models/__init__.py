@@ -1,6 +1,7 @@
 """Models: a name -> torch.nn.Module.
 
-cnn                             registered: by ptools, or by a plugin under ptools.models
+cnn, cnn(classes=100)           registered: by ptools, or by a plugin under ptools.models
+resnet18, torchvision:resnet18  of torchvision.models, without pretrained weights
 net.py:Net                      a class or function in a file
 package.module:Net(width=32)    the same in an importable module; arguments are literals
 """
@@ -18,15 +19,24 @@ from ptools.errors import PtoolsError, UsageError, cause, suggestion
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build"]
+__all__ = ["BuildError", "build", "place"]
 
-_SPEC = re.compile(r"(?P<place>[^:()]+):(?P<name>[A-Za-z_]\w*)(?P<arguments>\(.*\))?", re.DOTALL)
+_SPEC = re.compile(
+    r"((?P<place>[^:()]+):)?(?P<name>[A-Za-z_][\w.-]*)(?P<arguments>\(.*\))?", re.DOTALL
+)
 
 
-def build(spec: str, *, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+class BuildError(UsageError):
+    """The constructor of a model failed; `__cause__` is what it raised."""
+
+
+def build(
+    spec: str, *, classes: int | None = None, shape: tuple[int, ...] | None = None
+) -> nn.Module:
     """Return the model called `spec` for images of `shape` (C, H, W) and `classes` outputs.
 
-    A registered model is sized for both; a class of yours is called with the arguments in `spec`.
+    A registered model is sized for both, one of torchvision for `classes` (None: its own number,
+    10 for a registered one); a class of yours is called with the arguments in `spec`.
     Raises UsageError where no such model is, or where building it fails.
     """
     from torch import nn
@@ -36,7 +46,7 @@ def build(spec: str, *, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     except PtoolsError:
         raise
     except (Exception, SystemExit) as error:  # the model is the user's code
-        raise UsageError(f"model '{spec}' cannot be built: {cause(error)}") from error
+        raise BuildError(f"model '{spec}' cannot be built: {cause(error)}") from error
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise UsageError(
@@ -45,16 +55,72 @@ def build(spec: str, *, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return model
 
 
-def _call(spec: str, classes: int, shape: tuple[int, int, int]) -> Any:
-    found = registry.owners(registry.MODELS)
-    if spec in found:
-        return registry.load(found[spec])(classes, shape)
+def place(spec: str) -> str | None:
+    """Return the file or module that `spec` names; None for a registered or torchvision model."""
+    match = _SPEC.fullmatch(spec)
+    return match["place"] if match and match["place"] != "torchvision" else None
+
+
+def _call(spec: str, classes: int | None, shape: tuple[int, ...] | None) -> Any:
     match = _SPEC.fullmatch(spec)
     if not match:
-        close = suggestion(spec, list(found)) or " See: ptools list models"
-        raise UsageError(f"no model is called '{spec}'.{close}")
+        raise UsageError(
+            f"no model is called '{spec}': write resnet18, or net.py:Net(10). See: ptools list models"
+        )
     positional, named = _literals(spec, match["arguments"] or "()")
+    found = registry.owners(registry.MODELS)
+    if not match["place"] and match["name"] in found:
+        return _registered(found[match["name"]], classes, shape, positional, named)
+    if match["place"] in (None, "torchvision"):
+        return _torchvision(match["name"], classes, positional, named, known=list(found))
     return _find(match["place"], match["name"])(*positional, **named)
+
+
+def _registered(
+    plugin: registry.Plugin,
+    classes: int | None,
+    shape: tuple[int, ...] | None,
+    positional: list[Any],
+    named: dict[str, Any],
+) -> Any:
+    outputs = named.pop("classes", classes or 10)
+    shape = named.pop("shape", shape)
+    if shape is None or len(shape) != 3:
+        raise UsageError(
+            f"model '{plugin.name}' is for images of channels x height x width, such as 3x32x32."
+        )
+    return registry.load(plugin)(outputs, shape, *positional, **named)
+
+
+def _torchvision(
+    name: str,
+    classes: int | None,
+    positional: list[Any],
+    named: dict[str, Any],
+    known: list[str],
+) -> Any:
+    """Build a model of torchvision without weights: nothing is downloaded."""
+    import inspect
+    import warnings
+
+    from torchvision import models
+
+    names = models.list_models()
+    if name not in names:
+        close = suggestion(name, known + names) or " See: ptools list models"
+        raise UsageError(f"no model is called '{name}'.{close}")
+    maker = models.get_model_builder(name)
+    default: dict[str, Any] = {"weights": None, "weights_backbone": None}
+    if classes is not None:
+        default["num_classes"] = classes
+    signature = inspect.signature(maker).parameters
+    flexible = any(p.kind is p.VAR_KEYWORD for p in signature.values())
+    for key, value in default.items():
+        if key in signature or (key == "num_classes" and flexible):
+            named.setdefault(key, value)
+    with warnings.catch_warnings():  # GoogLeNet and Inception announce another initialisation
+        warnings.simplefilter("ignore", FutureWarning)
+        return maker(*positional, **named)
 
 
 def _literals(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:

@@ -1,8 +1,11 @@
-"""Output sizes of convolution, pooling and transposed convolution. Whole numbers only, no torch.
+"""Output sizes of convolution, pooling, transposed convolution and unfolding. Whole numbers, no torch.
 
-Source: the Shape sections of torch.nn.Conv2d, MaxPool2d, AvgPool2d and ConvTranspose2d, and the
-rule of ATen's pooling_output_shape for ceil_mode: the last window must start inside the input or
-its left padding.
+Source: the Shape sections of torch.nn.Conv2d, MaxPool2d, AvgPool2d, LPPool2d, ConvTranspose2d and
+Unfold, and the rule of ATen's pooling_output_shape for ceil_mode: the last window must start inside
+the input or its left padding.
+
+nn.Unfold itself takes two dimensions. In one or three its blocks are counted in the same way, which
+is what Tensor.unfold along every padded dimension gives.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from dataclasses import dataclass
 
 from ptools.errors import UsageError
 
-OPERATIONS = ("conv", "maxpool", "avgpool", "transpose")
+OPERATIONS = ("conv", "maxpool", "avgpool", "lppool", "transpose", "unfold")
+POOLING = ("maxpool", "avgpool", "lppool")
+UNDILATED = ("avgpool", "lppool")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,11 @@ class Window:
         return self.dilation * (self.kernel - 1) + 1
 
 
+def default_stride(op: str, kernel: int) -> int:
+    """Return the stride of a layer that was given none, as in PyTorch."""
+    return kernel if op in POOLING else 1
+
+
 def output_size(op: str, size: int, window: Window) -> int:
     """Return the output size of `op` along one dimension. Raises UsageError where nothing fits."""
     if op == "transpose":
@@ -42,25 +52,27 @@ def output_size(op: str, size: int, window: Window) -> int:
     if window.ceil and (out - 1) * window.stride >= size + left:
         out -= 1  # the window would start in the right padding
     if out < 1:
+        padded = "" if op == "lppool" else f" ({size} + padding {left} + {right})"
         raise UsageError(
-            f"the kernel covers {window.span} elements but the padded input has only "
-            f"{last + window.span} ({size} + padding {left} + {right}); "
-            f"use {_least_padding(op, size, window)}a smaller --k or --d."
+            f"the kernel covers {window.span} elements but the {'padded ' if padded else ''}input "
+            f"has only {last + window.span}{padded}; use {_advice(op, size, window)}."
         )
     return out
 
 
-def _least_padding(op: str, size: int, window: Window) -> str:
-    """Return the padding to advise, if this kind of layer allows as much."""
+def _advice(op: str, size: int, window: Window) -> str:
+    """Return what to change where the kernel is too large, as far as this kind of layer has it."""
     padding = -(-(window.span - size) // 2)
-    return "" if op != "conv" and 2 * padding > window.kernel else f"--p {padding} or "
+    most = {"lppool": 0, "maxpool": window.kernel // 2, "avgpool": window.kernel // 2}
+    more = f"--p {padding} or " if padding <= most.get(op, padding) else ""
+    return f"{more}a smaller --k" + ("" if op in UNDILATED else " or --d")
 
 
 def _transposed(size: int, window: Window) -> int:
     if window.output_padding >= max(window.stride, window.dilation):
         raise UsageError(
             f"--output-padding {window.output_padding} must be smaller than the stride "
-            f"({window.stride}) or the dilation ({window.dilation})."
+            f"({window.stride}) or the dilation ({window.dilation}); use a smaller one."
         )
     grown = (size - 1) * window.stride + window.span + window.output_padding
     out = grown - sum(window.padding)
@@ -83,7 +95,7 @@ def formula(op: str, window: Window) -> str:
     if op == "transpose":
         return "(in - 1)*s - 2*p + d*(k - 1) + output_padding + 1"
     padding = "p_left + p_right" if window.padding[0] != window.padding[1] else "2*p"
-    return f"{_rounding(window)}((in + {padding} - d*(k - 1) - 1) / s) + 1"
+    return _windows(op, window, "in", padding, "d*(k - 1) - 1", "k", "s")
 
 
 def filled(op: str, size: int, window: Window) -> str:
@@ -93,7 +105,18 @@ def filled(op: str, size: int, window: Window) -> str:
     dilated = f"{window.dilation}*({window.kernel} - 1)"
     if op == "transpose":
         return f"({size} - 1)*{window.stride} - {padding} + {dilated} + {window.output_padding} + 1"
-    return f"{_rounding(window)}(({size} + {padding} - {dilated} - 1) / {window.stride}) + 1"
+    return _windows(
+        op, window, str(size), padding, f"{dilated} - 1", str(window.kernel), str(window.stride)
+    )
+
+
+def _windows(
+    op: str, window: Window, size: str, padding: str, dilated: str, kernel: str, stride: str
+) -> str:
+    """Write out how often the window fits; what the layer has not is not in its formula."""
+    padded = size if op == "lppool" else f"{size} + {padding}"
+    covered = kernel if op in UNDILATED else dilated
+    return f"{'ceil' if window.ceil else 'floor'}(({padded} - {covered}) / {stride}) + 1"
 
 
 def dropped(op: str, size: int, window: Window) -> bool:
@@ -104,26 +127,30 @@ def dropped(op: str, size: int, window: Window) -> bool:
     return output_size(op, size, window) != -(-last // window.stride) + 1
 
 
-def _rounding(window: Window) -> str:
-    return "ceil" if window.ceil else "floor"
+def check_options(op: str, window: Window) -> None:
+    """Refuse the options that this kind of layer does not have. Raises UsageError."""
+    if op == "lppool" and any(window.padding):
+        raise UsageError("lppool has no padding; leave --p out or use --op avgpool.")
+    if op in UNDILATED and window.dilation != 1:
+        raise UsageError(f"{op} has no dilation; leave --d out or use --op maxpool.")
+    if window.ceil and op not in POOLING:
+        raise UsageError(f"--ceil is for pooling; {op} always rounds down, so leave it out.")
+    if window.output_padding and op != "transpose":
+        raise UsageError("--output-padding is for --op transpose; leave it out.")
 
 
 def check(op: str, size: Sequence[int], windows: Sequence[Window]) -> None:
     """Refuse what PyTorch refuses for this kind of layer. Raises UsageError."""
     for elements, window in zip(size, windows, strict=True):
-        if op == "avgpool" and len(windows) == 3 and elements < window.kernel:
+        check_options(op, window)
+        if op in UNDILATED and len(windows) == 3 and elements < window.kernel:
+            name = {"avgpool": "AvgPool3d", "lppool": "LPPool3d"}[op]
             raise UsageError(
-                f"AvgPool3d takes no input ({elements}) smaller than its kernel ({window.kernel}), "
+                f"{name} takes no input ({elements}) smaller than its kernel ({window.kernel}), "
                 f"whatever the padding; use a smaller --k."
             )
-        if op in ("maxpool", "avgpool") and 2 * max(window.padding) > window.kernel:
+        if op in POOLING and 2 * max(window.padding) > window.kernel:
             raise UsageError(
                 f"pooling allows a padding of at most half the kernel: --p {window.kernel // 2} "
                 f"for --k {window.kernel}."
             )
-        if op == "avgpool" and window.dilation != 1:
-            raise UsageError("avgpool has no dilation; leave --d out or use --op maxpool.")
-        if window.ceil and op not in ("maxpool", "avgpool"):
-            raise UsageError(f"--ceil is for pooling; {op} always rounds down.")
-        if window.output_padding and op != "transpose":
-            raise UsageError("--output-padding is for --op transpose.")

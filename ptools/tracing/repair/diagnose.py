@@ -1,0 +1,216 @@
+"""From an Answer to a Failure: look again, say what is wrong, try repairs until the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+
+from ptools.errors import PtoolsError
+from ptools.tracing.build import build
+from ptools.tracing.repair import adapt, constructors, rules
+from ptools.tracing.repair.adapt import Adapt
+from ptools.tracing.repair.case import Candidate, Case
+from ptools.tracing.repair.contracts import misfit
+from ptools.tracing.repair.sources import edited, exchange, new_statements
+from ptools.tracing.repair.story import describe
+from ptools.tracing.repair.values import Failure, Fault, Fix
+from ptools.tracing.repair.witness import Crash, Sites, Witness, recording, user_sites
+from ptools.tracing.study import Answer, Question, examine, output_of
+
+_SECONDS = 20.0  # of trying; what was found until then is told
+_STEPS = 3  # faults in one model that are repaired one after the other
+
+
+def diagnose(question: Question, answer: Answer) -> Failure:
+    """Return what is wrong with a model that did not fit, with repairs that were run."""
+    case = look_again(question, answer)
+    failure = describe(case, answer)
+    until = monotonic() + _SECONDS
+    data_first = adapt.is_at_fault(case)
+    data = _adapted(question, case, until) if data_first else None
+    code = (
+        None if data_first and data and _settled(case) else _edited(question, case, until, _STEPS)
+    )
+    if data is None:
+        data = _adapted(question, case, until) or _resized(question, case, until)
+    found: dict[str, Any] = {"data_first": data_first}
+    if code is not None:
+        found |= {"fix": code[0], "verified": True, "output": output_of(code[1])}
+    if data is not None:
+        found |= {"data_fix": data[0], "verified": True}
+        if code is None or data_first:
+            found["output"] = output_of(data[1])
+    return replace(failure, **found)
+
+
+def _settled(case: Case) -> bool:
+    """Return whether an edit of the model would be wrong, though it may run."""
+    found = case.misfit
+    if found is None or found.kind == "batch":
+        return found is not None
+    x = found.tensor
+    gray = x is not None and x.dim() == 4 and int(x.shape[1]) in (1, 3, 4) and found.want in (1, 3)
+    return not (found.kind == "features" and gray)
+
+
+def look_again(question: Question, answer: Answer) -> Case:
+    """Build and run once more, remembering where everything came from."""
+    sites: Sites = {}
+    assert answer.error is not None
+    with question.world():
+        try:
+            with recording(sites):
+                model = _built(question, answer.device)
+        except Exception as error:
+            return _case_of_constructor(question, error, sites)
+        model.train(question.train)
+        with torch.device(answer.device):
+            inputs = question.feed(model, answer.device)
+            witness = Witness(model, inputs)
+            try:
+                with witness:
+                    model(*inputs)
+            except Exception as error:
+                crash = witness.crash(error)
+            else:
+                crash = Crash(answer.error, answer.stage, step=witness.steps)
+    case = Case(crash, model, inputs, witness, sites, dict(question.texts))
+    if crash.module is not None and crash.call is not None and crash.stage == "forward":
+        case.misfit = misfit(crash.module, crash.call.args, crash.call.kwargs)
+    return case
+
+
+def _built(question: Question, device: str) -> torch.nn.Module:
+    if device == "meta":
+        return build(question.make, question.dtype).model
+    torch.manual_seed(0)
+    model = question.make()
+    return model.to(question.dtype) if question.dtype else model
+
+
+def _case_of_constructor(question: Question, error: BaseException, sites: Sites) -> Case:
+    error = raw(error)
+    found = user_sites(error.__traceback__)
+    return Case(Crash(error, "ctor", sites=found), None, [], None, sites, dict(question.texts))
+
+
+def raw(error: BaseException) -> BaseException:
+    """Return the model's own exception behind one line of ptools."""
+    while isinstance(error, PtoolsError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+# -- trying ----------------------------------------------------------------------------------------------
+
+
+def _candidates(case: Case) -> Iterator[Candidate]:
+    error = case.crash.error
+    if isinstance(error, Fault):
+        yield from constructors.for_fault(case, error)
+        return
+    if case.crash.stage == "forward" and case.misfit is not None:
+        yield from rules.candidates(case)
+        yield from constructors.candidates(case)
+    else:
+        yield from constructors.candidates(case)
+        yield from rules.candidates(case)
+
+
+def _edited(question: Question, case: Case, until: float, steps: int) -> tuple[Fix, Answer] | None:
+    """Return the first edit after which everything runs; where none does, try to go on from some."""
+    tried: set[tuple[str, str]] = set()
+    onward: list[Question] = []
+    for candidate in _candidates(case):
+        if monotonic() > until:
+            break
+        changed = _texts(case, candidate)
+        if changed is None or changed in tried:
+            continue
+        tried.add(changed)
+        file, text = changed
+        attempt = replace(question, texts={**question.texts, file: text})
+        answer = examine(attempt, confirm=False)
+        if answer.fits and answer.trace is not None:
+            return _fix(file, text), answer
+        if answer.stage != "ctor" and len(onward) < 8:
+            onward.append(attempt)
+    if steps <= 1:
+        return None
+    return _further(onward, case, until, steps)
+
+
+def _further(
+    attempts: list[Question], case: Case, until: float, steps: int
+) -> tuple[Fix, Answer] | None:
+    """A model may have several faults: after an edit it may stop later, and be repaired there."""
+    for attempt in attempts:
+        answer = examine(attempt, confirm=False)
+        if answer.error is None or monotonic() > until:
+            continue
+        next_case = look_again(attempt, answer)
+        later = next_case.crash.step > case.crash.step or _stage(next_case) > _stage(case)
+        if later and (found := _edited(attempt, next_case, until, steps - 1)) is not None:
+            return found
+    return None
+
+
+def _stage(case: Case) -> int:
+    return ("ctor", "forward", "silent", "loss").index(case.crash.stage)
+
+
+def _texts(case: Case, candidate: Candidate) -> tuple[str, str] | None:
+    """Return (file, its new text), or None where the edits make no Python."""
+    files = {edit.file for edit in candidate.edits}
+    if len(files) != 1:
+        return None
+    file = files.pop()
+    before = case.source(file).text
+    try:
+        text = edited(before, candidate.edits)
+        compile(text, file, "exec", dont_inherit=True)
+    except (ValueError, SyntaxError):
+        return None
+    return (file, text) if text != before else None
+
+
+def _fix(file: str, text: str) -> Fix:
+    before = Path(file).read_text(encoding="utf-8")
+    old, new, line = exchange(before, text)
+    return Fix(file, line, old, new, new_statements(before, text))
+
+
+def _adapted(question: Question, case: Case, until: float) -> tuple[str, Answer] | None:
+    error = case.crash.error
+    if isinstance(error, Fault):
+        return _tried(question, adapt.targets(error), until)
+    return _tried(question, adapt.adaptations(case), until)
+
+
+def _resized(question: Question, case: Case, until: float) -> tuple[str, Answer] | None:
+    if case.crash.stage != "forward":
+        return None
+    return _tried(question, adapt.resized(case), min(until, monotonic() + _SECONDS / 4))
+
+
+def _tried(question: Question, changes: Iterator[Adapt], until: float) -> tuple[str, Answer] | None:
+    """Return the first change of the data with which everything runs."""
+    for change in changes:
+        if monotonic() > until:
+            return None
+        if change.target:
+            attempt = replace(question, adapt_targets=(*question.adapt_targets, change.apply))
+        else:
+            attempt = replace(question, adapt=(*question.adapt, change.apply))
+        try:
+            answer = examine(attempt, confirm=False)
+        except Exception:  # the change does not suit this tensor
+            continue
+        if answer.fits and answer.trace is not None:
+            return change.text, answer
+    return None

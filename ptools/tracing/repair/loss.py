@@ -1,0 +1,142 @@
+"""Output and target: what each loss takes, and what it takes silently and wrongly.
+
+Source: the Shape sections of the losses in the torch.nn documentation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ptools.tracing.repair.values import Fault
+from ptools.tracing.repair.witness import each_tensor
+
+if TYPE_CHECKING:
+    from ptools.tracing.study import Answer, Question
+
+_SAME = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss,
+         nn.SoftMarginLoss, nn.MultiLabelSoftMarginLoss, nn.KLDivLoss)  # fmt: skip
+_FLOAT = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
+
+
+def look(question: Question, answer: Answer) -> BaseException | None:
+    """Return why the loss cannot compare the output with the targets, or None where it can."""
+    assert question.loss is not None
+    device = "meta"
+    found = next(each_tensor(answer.output), None)
+    if found is not None:
+        device = found.device.type
+    targets = question.aims(device)
+    try:
+        criterion = question.loss().to(device)
+    except Exception as error:
+        return error
+    fault = _check(criterion, answer.output, targets)
+    if fault is not None:
+        return fault
+    try:
+        value = criterion(answer.output, *targets)
+    except Exception as error:
+        return _raised(criterion, answer.output, targets, error)
+    if (
+        isinstance(value, torch.Tensor)
+        and device == "cpu"
+        and not bool(torch.isfinite(value).all())
+    ):
+        return None  # noise in, noise out: the size of a loss on random data says nothing
+    return None
+
+
+def _name(criterion: nn.Module) -> str:
+    return type(criterion).__name__
+
+
+def _check(criterion: nn.Module, out: Any, targets: list[torch.Tensor]) -> Fault | None:
+    builtin = type(criterion).__module__.startswith("torch.nn")
+    if not builtin or not targets:
+        return None
+    if not isinstance(out, torch.Tensor):
+        kind = type(out).__name__
+        inside = f" with {', '.join(map(str, out))}" if isinstance(out, dict) else ""
+        return Fault("output", "", f"{_name(criterion)} cannot take the output", "a Tensor",
+                     f"a {kind}{inside}", out=out)  # fmt: skip
+    y = targets[0]
+    if isinstance(criterion, _CLASSES):
+        return _classes(criterion, out, y)
+    if isinstance(criterion, _FLOAT) and not y.is_floating_point():
+        return Fault("target_dtype", "", f"{_name(criterion)} cannot take its target",
+                     "a float target, as the output is", _text(y), target=y, out=out)  # fmt: skip
+    if isinstance(criterion, _SAME) and out.shape != y.shape:
+        return _unequal(criterion, out, y)
+    return None
+
+
+def _unequal(criterion: nn.Module, out: torch.Tensor, y: torch.Tensor) -> Fault:
+    got = f"{list(y.shape)} target"
+    try:
+        both = list(torch.broadcast_shapes(out.shape, y.shape))  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        title = f"{_name(criterion)} cannot compare output and target"
+    else:
+        title = f"{_name(criterion)} is silently wrong: output and target broadcast to {both}"
+    expected = f"{list(out.shape)}, the shape of the output"
+    return Fault("target_shape", "", title, expected, got, target=y, out=out)
+
+
+def _classes(criterion: Any, out: torch.Tensor, y: torch.Tensor) -> Fault | None:
+    classes = int(out.shape[1 if out.dim() > 1 else 0]) if out.dim() else 0
+    want = [*out.shape[:1], *out.shape[2:]] if out.dim() > 1 else []
+    title = f"{_name(criterion)} cannot take its target"
+    labels = f"{want} of int64 (Long), 0 to {classes - 1}"
+    if y.is_floating_point():
+        if y.shape == out.shape and isinstance(criterion, nn.CrossEntropyLoss):
+            return None  # class probabilities
+        return Fault("label_dtype", "", title, labels, _text(y), target=y, out=out)
+    if list(y.shape) != want:
+        return _label_shape(criterion, out, y, want, labels)
+    if y.dtype != torch.int64 and not (
+        y.dtype == torch.uint8 and isinstance(criterion, nn.NLLLoss)
+    ):
+        return Fault("label_dtype", "", title, labels, _text(y), target=y, out=out)
+    if y.device.type == "cpu" and y.numel():
+        kept = y[y != getattr(criterion, "ignore_index", -100)]
+        if kept.numel() and (int(kept.max()) >= classes or int(kept.min()) < 0):
+            got = f"labels {int(kept.min())} to {int(kept.max())} for {classes} outputs"
+            return Fault("label_range", "", title, labels, got, target=y, out=out, classes=classes)
+    return None
+
+
+def _label_shape(
+    criterion: nn.Module, out: torch.Tensor, y: torch.Tensor, want: list[int], labels: str
+) -> Fault:
+    title = (
+        f"{_name(criterion)} cannot compare output {list(out.shape)} with target {list(y.shape)}"
+    )
+    expected, got = labels, _text(y)
+    if out.dim() and y.dim() and out.shape[0] != y.shape[0]:
+        expected = f"batch {int(y.shape[0])}, as the target {list(y.shape)}"
+        got = f"batch {int(out.shape[0])}: output {list(out.shape)}"
+    return Fault("label_shape", "", title, expected, got, target=y, out=out, want=want)
+
+
+def _raised(
+    criterion: nn.Module, out: Any, targets: list[torch.Tensor], error: Exception
+) -> BaseException:
+    from ptools.errors import one_line
+
+    if not isinstance(out, torch.Tensor) or not targets:
+        return error
+    if isinstance(criterion, nn.BCELoss) and "between 0 and 1" in str(error):
+        low, high = float(out.min()), float(out.max())
+        return Fault("probabilities", "", "BCELoss cannot take the output", "values between 0 and 1",
+                     f"logits from {low:.2g} to {high:.2g}", out=out, target=targets[0])  # fmt: skip
+    return Fault("loss", "", f"{_name(criterion)} fails: {one_line(error, 160)}",
+                 "what the documentation of the loss says",
+                 f"output {_text(out)}, target {_text(targets[0])}", out=out, target=targets[0])  # fmt: skip
+
+
+def _text(x: torch.Tensor) -> str:
+    return f"{list(x.shape)} of {str(x.dtype).removeprefix('torch.')}"

@@ -1,0 +1,247 @@
+"""The user's source files: where an expression stands, edits of exact text, a model built from edited text.
+
+Only files of the user's own are looked at: nothing of Python, PyTorch or an installed package.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import sysconfig
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+_INSTALLED = ("site-packages", "dist-packages")
+_LIBRARY = str(Path(sysconfig.get_paths()["stdlib"]).resolve())
+_OURS = str(Path(__file__).resolve().parents[2])
+
+
+class Site(NamedTuple):
+    """Where a running expression stands in the user's source; columns are UTF-8 bytes, as in ast."""
+
+    file: str
+    line: int
+    end_line: int
+    column: int
+    end_column: int
+    function: str
+    names: dict[str, int]  # the whole numbers that the function could see by name
+
+
+class Edit(NamedTuple):
+    """Replace text[start:end] of a file by `new`."""
+
+    file: str
+    start: int
+    end: int
+    new: str
+
+
+@lru_cache(maxsize=4096)
+def is_users(file: str) -> bool:
+    """Return whether a file is the user's own source."""
+    if not file.endswith(".py"):
+        return False
+    path = Path(file).resolve()
+    if any(part in _INSTALLED for part in path.parts) or not path.is_file():
+        return False
+    return not str(path).startswith((_LIBRARY, _OURS + "/tracing", _OURS + "/models/__init__"))
+
+
+@lru_cache(maxsize=1024)
+def _positions(code: CodeType) -> list[tuple[int | None, int | None, int | None, int | None]]:
+    return list(code.co_positions())
+
+
+def site(code: CodeType, instruction: int, frame: FrameType) -> Site | None:
+    """Return where in the user's source an instruction of a frame stands."""
+    if not is_users(code.co_filename):
+        return None
+    line, end_line, column, end_column = _positions(code)[instruction // 2]
+    if line is None or end_line is None or column is None or end_column is None:
+        return None
+    scope = {**frame.f_globals, **frame.f_locals}
+    names = {k: v for k, v in scope.items() if type(v) is int and not k.startswith("__")}
+    return Site(code.co_filename, line, end_line, column, end_column, code.co_name, names)
+
+
+class Source:
+    """One file: its text and its tree."""
+
+    def __init__(self, file: str, text: str | None = None) -> None:
+        self.file = file
+        self.text = Path(file).read_text(encoding="utf-8") if text is None else text
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        starts = [0]
+        for line in self.text.splitlines(keepends=True):
+            starts.append(starts[-1] + len(line))
+        return starts
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    def offset(self, line: int, column: int) -> int:
+        """Return the place in the text of a line (from 1) and a column in UTF-8 bytes."""
+        start = self._starts[line - 1]
+        row = self.text[start : self._starts[line]]
+        return start + len(row.encode()[:column].decode(errors="ignore"))
+
+    def line(self, offset: int) -> int:
+        """Return the line, from 1, of a place in the text."""
+        return bisect_right(self._starts, offset)
+
+    def span(self, node: Any) -> tuple[int, int]:
+        """Return where in the text a node begins and ends."""
+        return (
+            self.offset(node.lineno, node.col_offset),
+            self.offset(node.end_lineno, node.end_col_offset),
+        )
+
+    def code(self, node: ast.AST) -> str:
+        start, end = self.span(node)
+        return self.text[start:end]
+
+    def at(self, where: Site) -> ast.expr | None:
+        """Return the expression that stands exactly there, or the smallest around it."""
+        start = self.offset(where.line, where.column)
+        end = self.offset(where.end_line, where.end_column)
+        best: tuple[int, ast.expr] | None = None
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.expr):
+                a, b = self.span(node)
+                if a <= start and end <= b and (best is None or b - a < best[0]):
+                    best = (b - a, node)
+        return best[1] if best else None
+
+    def statement(self, node: ast.AST) -> ast.stmt | None:
+        """Return the statement that a node is part of."""
+        while not isinstance(node, ast.stmt):
+            parent = self.parents.get(node)
+            if parent is None:
+                return None
+            node = parent
+        return node
+
+    def around(self, node: ast.AST, *kinds: type[ast.AST]) -> ast.AST | None:
+        """Return the innermost node of one of `kinds` that holds `node`."""
+        parent = self.parents.get(node)
+        while parent is not None and not isinstance(parent, kinds):
+            parent = self.parents.get(parent)
+        return parent
+
+    def replace(self, node: ast.AST, new: str) -> Edit:
+        return Edit(self.file, *self.span(node), new)
+
+
+def edited(text: str, edits: Sequence[Edit]) -> str:
+    """Return the text with all edits made; where two overlap, raise ValueError."""
+    last = len(text)
+    for edit in sorted(edits, key=lambda e: (e.start, e.end), reverse=True):
+        if edit.end > last:
+            raise ValueError("edits overlap")
+        text = text[: edit.start] + edit.new + text[edit.end :]
+        last = edit.start
+    return text
+
+
+def exchange(before: str, after: str) -> tuple[str, str, int]:
+    """Return (old, new, line): replacing `old`, which stands once in `before`, by `new` gives `after`."""
+    start = 0
+    while start < min(len(before), len(after)) and before[start] == after[start]:
+        start += 1
+    end = 0
+    while end < min(len(before), len(after)) - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    line = before.count("\n", 0, start) + 1
+    a, b = start, len(before) - end
+    while a == b or before.count(before[a:b]) != 1 or _inside_a_word(before, a, b):
+        whole = (before.rfind("\n", 0, a) + 1, (before.find("\n", b) + 1 or len(before) + 1) - 1)
+        if (a, b) == whole:  # the lines are not unlike all others: take one more on each side
+            whole = (before.rfind("\n", 0, max(a - 1, 0)) + 1, whole[1])
+            if whole[0] == a:
+                whole = (a, (before.find("\n", b + 1) + 1 or len(before) + 1) - 1)
+        a, b = whole
+        if (a, b) == (0, len(before)):
+            break
+    return before[a:b], after[a : b + len(after) - len(before)], line
+
+
+def _inside_a_word(text: str, a: int, b: int) -> bool:
+    """Return whether text[a:b] cuts a name or a number: such an `old` is hard to read."""
+    return (a > 0 and text[a - 1].isalnum()) or (b < len(text) and text[b].isalnum())
+
+
+def new_statements(before: str, after: str) -> tuple[str, ...]:
+    """Return the simple statements of `after` that `before` has not, each on one line."""
+    old, new = Source("", before), Source("", after)
+    known = {old.code(n) for n in ast.walk(old.tree) if isinstance(n, ast.stmt)}
+    found: list[str] = []
+    for node in ast.walk(new.tree):
+        if not isinstance(node, ast.stmt) or hasattr(node, "body"):
+            if isinstance(node, ast.FunctionDef):
+                head = new.code(node).partition(":")[0] + ":"
+                if not any(text.startswith(head) for text in known):
+                    found.append(head)
+            continue
+        if (text := new.code(node)) not in known:
+            found.append(_changed(text, known))
+    return tuple(found)
+
+
+def _changed(text: str, known: set[str]) -> str:
+    """Of a statement over several lines, return those that are new."""
+    rows = text.splitlines()
+    if len(rows) == 1:
+        return text
+    lines = {line.strip() for code in known for line in code.splitlines()}
+    return " ".join(row.strip() for row in rows if row.strip() not in lines) or rows[0].strip()
+
+
+@contextmanager
+def rewritten(texts: dict[str, str]) -> Iterator[None]:
+    """Import the user's modules anew, some from other text than lies on disk; put all back after."""
+    original = SourceFileLoader.get_code
+    paths = {str(Path(file).resolve()): text for file, text in texts.items()}
+
+    def get_code(self: SourceFileLoader, fullname: str) -> Any:
+        text = paths.get(str(Path(self.path).resolve()))
+        if text is None:
+            return original(self, fullname)
+        return compile(text, self.path, "exec", dont_inherit=True)
+
+    own = {name: module for name, module in sys.modules.items() if _reimported(module)}
+    for name in own:
+        del sys.modules[name]
+    before = set(sys.modules)
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        SourceFileLoader.get_code = original  # type: ignore[method-assign]
+        for name in [n for n in set(sys.modules) - before if _reimported(sys.modules[n])]:
+            del sys.modules[name]
+        sys.modules.update(own)
+
+
+def _reimported(module: Any) -> bool:
+    name = getattr(module, "__name__", "")
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or name == "__main__" or name.partition(".")[0] in _KEEP:
+        return False
+    return is_users(file)
+
+
+_KEEP = {"ptools", "ptools_plugins", "tests", "conftest", "benchmarks"}

@@ -1,0 +1,180 @@
+"""The words of a diagnosis: the layer, what it expects, what it got and where that came from."""
+
+from __future__ import annotations
+
+import ast
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ptools.errors import cause, one_line
+from ptools.tracing.repair.case import Case
+from ptools.tracing.repair.contracts import Misfit
+from ptools.tracing.repair.values import Failure, Fault
+from ptools.tracing.repair.witness import each_tensor
+
+if TYPE_CHECKING:
+    from ptools.tracing.study import Answer
+
+_VERBS = {"add": "add", "iadd": "add", "radd": "add", "sub": "subtract", "mul": "multiply", "cat": "join",
+          "matmul": "multiply", "mm": "multiply", "bmm": "multiply", "div": "divide"}  # fmt: skip
+
+
+def describe(case: Case, answer: Answer) -> Failure:
+    """Return the failure in words; repairs are added to it when they have been run."""
+    error = case.crash.error
+    if isinstance(error, Fault):
+        return _fault(case, error)
+    if case.crash.stage == "ctor":
+        return _constructor(case)
+    if case.misfit is not None:
+        return _misfit(case, case.misfit)
+    return _function(case)
+
+
+def _fault(case: Case, fault: Fault) -> Failure:
+    name = fault.layer or _model_name(case)
+    file, line = _place_of_fault(case, fault)
+    return Failure(
+        fault.layer, _model_name(case) if not fault.layer else "", file, line,
+        fault.expected, fault.got, fault.title,
+        f"{name}{_where(file, line)} {fault.title}", stage=case.crash.stage,
+    )  # fmt: skip
+
+
+def _place_of_fault(case: Case, fault: Fault) -> tuple[str | None, int | None]:
+    view = fault.detail.get("view")
+    if view is not None and view.site is not None:
+        return view.site.file, view.site.line
+    owner = fault.detail.get("owner")
+    sites = case.sites.get(owner, []) if owner is not None else []
+    if sites:
+        return sites[0].file, sites[0].line
+    files = sorted({s.file for found in case.sites.values() for s in found})
+    return (files[0], None) if files else (None, None)
+
+
+def _model_name(case: Case) -> str:
+    return type(case.model).__name__ if case.model is not None else "the model"
+
+
+def _where(file: str | None, line: int | None, kind: str = "") -> str:
+    place = f"{file.rpartition('/')[2]}:{line}" if file and line else ""
+    inside = ", ".join(part for part in (kind, place) if part)
+    return f" ({inside})" if inside else ""
+
+
+def _constructor(case: Case) -> Failure:
+    """The statement `self.attn = nn.MultiheadAttention(...)` names the layer that cannot be made."""
+    layer, kind, file, line, text = "", "", None, None, ""
+    if case.crash.sites:
+        site = case.crash.sites[0]
+        file, line = site.file, site.line
+        found = case.expression(site)
+        if found is not None:
+            source, node = found
+            text = " ".join(source.code(node).split())
+            statement = source.statement(node)
+            if isinstance(statement, ast.Assign) and isinstance(
+                statement.targets[0], ast.Attribute
+            ):
+                layer = statement.targets[0].attr
+            if isinstance(node, ast.Call):
+                kind = source.code(node.func).rpartition(".")[2]
+    message = one_line(case.crash.error, 160)
+    if "before Module.__init__() call" in message:
+        layer, kind = "", ""
+        message = "sets a layer before super().__init__() was called"
+    return Failure(
+        layer, kind, file, line, _expected(message), text or message, message,
+        f"{layer or 'the model'}{_where(file, line, kind)} cannot be made: {message}", stage="ctor",
+    )  # fmt: skip
+
+
+def _expected(message: str) -> str:
+    if "super().__init__()" in message:
+        return "super().__init__() first in the constructor"
+    return message
+
+
+def _misfit(case: Case, found: Misfit) -> Failure:
+    crash = case.crash
+    kind = type(crash.module).__name__
+    file, line = (crash.sites[0].file, crash.sites[0].line) if crash.sites else (None, None)
+    story = _story(case, found.tensor if found.tensor is not None else _first(case))
+    if found.tensor is not None:
+        shape = str(list(found.tensor.shape))
+        what = "" if "in_features" in found.got else found.got
+        got = f"{shape}   " + (f"{what}, {story}" if what and story else what or story)
+    else:
+        got = f"{found.got}, {story}" if story else found.got
+    return Failure(
+        crash.layer, kind, file, line, found.expected, got.rstrip(), story or one_line(crash.error),
+        f"{crash.layer or kind}{_where(file, line, kind)} cannot take its input",
+    )  # fmt: skip
+
+
+def _first(case: Case) -> Any:
+    call = case.crash.call
+    return next(iter([*call.args, *call.kwargs.values()]), None) if call else None
+
+
+def _story(case: Case, value: Any) -> str:
+    """Say where a tensor came from, one step upstream: `= 16*5*5 flattened, from pool (MaxPool2d) [...]`."""
+    origin = case.origin(value)
+    if origin is None:
+        return ""
+    if origin.kind == "input":
+        return origin.label
+    behind = case.layer_behind(value)
+    if origin.kind == "layer" and not isinstance(value, torch.Tensor):
+        return f"from {origin.label} ({origin.type})"
+    if behind is None:
+        return f"from {origin.label}()"
+    source, before = behind
+    name = source.label if source.kind == "input" else f"from {source.label} ({source.type})"
+    if before is value or not isinstance(value, torch.Tensor):
+        return name
+    shape = list(before.shape)
+    inner = shape[1:]
+    if value.dim() == 2 and len(inner) > 1 and prod(inner) == value.shape[1]:
+        return f"= {'*'.join(map(str, inner))} flattened, {name} {shape}"
+    if shape == list(value.shape):
+        return name
+    return f"{name} {shape}"
+
+
+def _function(case: Case) -> Failure:
+    """forward() itself stopped: in a sum, a view, a name."""
+    crash = case.crash
+    kind = type(crash.module).__name__ if crash.module is not None else _model_name(case)
+    file, line = (crash.sites[0].file, crash.sites[0].line) if crash.sites else (None, None)
+    message = one_line(crash.error, 160)
+    expected, got, title = message, "", f"fails: {message}"
+    tensors = (
+        list(each_tensor((crash.function.args, crash.function.kwargs))) if crash.function else []
+    )
+    name = crash.name.replace("Tensor.", "").strip("_")
+    if len(tensors) >= 2 and name in _VERBS:
+        a, b = tensors[0], tensors[1]
+        expected = f"{list(a.shape)}   {_story(case, a)}".rstrip()
+        got = f"{list(b.shape)}   {_story(case, b)}".rstrip()
+        title = f"cannot {_VERBS[name]} {list(a.shape)} and {list(b.shape)}"
+    elif tensors:
+        got = f"{name} of {list(tensors[0].shape)}   {_story(case, tensors[0])}".rstrip()
+    else:
+        expected, got = _names(crash.error)
+        title = message
+    return Failure(
+        crash.layer, kind, file, line, expected, got, got or cause(crash.error),
+        f"{crash.layer or kind}{_where(file, line, kind if crash.layer else '')} {title}",
+    )  # fmt: skip
+
+
+def _names(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, NotImplementedError):
+        return "a method called forward", one_line(error, 160)
+    if isinstance(error, AttributeError) and error.name:
+        return f"an attribute called {error.name}", one_line(error, 160)
+    return one_line(error, 160), cause(error)[:160]

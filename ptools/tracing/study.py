@@ -1,0 +1,186 @@
+"""Does this model take this input, and what comes out? The question behind `ptools shapes`.
+
+1. It is built and run on meta: shapes, parameters, MACs, without memory.
+2. Where meta stops because a decision needs values, a real run with zero weights takes its place.
+3. A model of the user's own that is small is run once more with real values: data types, devices and
+   token ids show only there.
+4. The loss, where one is given; and what raises no exception but is wrong all the same.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from ptools.tracing.build import build, build_real
+from ptools.tracing.inputs import Input, tensors
+from ptools.tracing.lazy import without_dynamo
+from ptools.tracing.trace import Trace, dry_run, shapes_of
+
+_REAL_BYTES = 256 * 2**20  # weights and activations of a run with real values ...
+_REAL_MACS = 2_000_000_000  # ... and what it computes: about a tenth of a second
+_ZERO_BYTES = 2**30  # weights of a run that takes the place of meta
+
+Adapt = Callable[[list[torch.Tensor]], list[torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A model to be made, and how it is to be called."""
+
+    make: Callable[[], nn.Module]
+    inputs: tuple[Input, ...]
+    train: bool = False
+    dtype: torch.dtype | None = None  # of weights and inputs; None: as they are built
+    loss: Callable[[], nn.Module] | None = None
+    targets: tuple[Input, ...] = ()
+    own: bool = True  # the user's code, of which nothing is known; False: of a library that works
+    batch: int | None = None  # of the inputs' first dimension, where that is known to be one
+    texts: Mapping[str, str] = field(default_factory=dict)  # files to be read as if they held this
+    adapt: tuple[Adapt, ...] = ()  # done to the inputs, in this order
+    adapt_targets: tuple[Adapt, ...] = ()
+
+    def feed(self, model: nn.Module, device: str) -> list[torch.Tensor]:
+        """Return the tensors to call `model` with."""
+        found = tensors(self.inputs, device, self.dtype or float_type(model))
+        for change in self.adapt:
+            found = change(found)
+        return found
+
+    def aims(self, device: str) -> list[torch.Tensor]:
+        """Return what the loss compares the output with."""
+        found = tensors(self.targets, device, self.dtype or torch.float32, unit=True)
+        for change in self.adapt_targets:
+            found = change(found)
+        return found
+
+    @contextmanager
+    def world(self) -> Iterator[None]:
+        """The circumstances of a run: the edited files, no warnings, the same random numbers."""
+        from ptools.tracing.repair.sources import rewritten
+
+        with without_dynamo(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            if self.texts:
+                with rewritten(dict(self.texts)):
+                    yield
+            else:
+                yield
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A trace, or the error and where it was raised: ctor, forward, loss, silent."""
+
+    trace: Trace | None = None
+    error: BaseException | None = None
+    stage: str = ""
+    device: str = "meta"  # where that was seen
+    output: Any = None
+
+    @property
+    def fits(self) -> bool:
+        return self.error is None
+
+
+def float_type(model: nn.Module) -> torch.dtype:
+    """Return the data type that all floating parameters share; float32 where they differ."""
+    kinds = {p.dtype for p in model.parameters() if p.dtype.is_floating_point}
+    return kinds.pop() if len(kinds) == 1 else torch.float32
+
+
+def examine(question: Question, *, confirm: bool = True) -> Answer:
+    """Run the model and say what came of it. `confirm`: a failure on meta is tried with values too."""
+    with question.world():
+        try:
+            built = build(question.make, question.dtype)
+        except Exception as error:
+            return Answer(error=error, stage="ctor", device="cpu")
+        answer = _on_meta(question, built.model)
+        if answer.error is not None and (confirm or needs_values(answer.error)):
+            answer = _with_values(question, built.model, answer)
+        if answer.trace is not None and question.own and is_small(answer.trace):
+            answer = _for_real(question, answer)
+        if answer.fits:
+            answer = _afterwards(question, built.model, answer)
+    return answer
+
+
+def _on_meta(question: Question, model: nn.Module) -> Answer:
+    model.train(question.train)
+    try:
+        with torch.device("meta"):
+            inputs = question.feed(model, "meta")
+            trace, output = dry_run(model, inputs)
+    except Exception as error:
+        return Answer(error=error, stage="forward")
+    return Answer(trace, output=output)
+
+
+def _with_values(question: Question, model: nn.Module, before: Answer) -> Answer:
+    """Run with zero weights: some models decide by their data, and meta has none."""
+    if sum(p.numel() * p.element_size() for p in model.parameters()) > _ZERO_BYTES:
+        return before
+    try:
+        model = build_real(question.make, question.dtype).train(question.train)
+        trace, output = dry_run(model, question.feed(model, "cpu"))
+    except Exception as error:
+        assert before.error is not None
+        limited = needs_values(before.error)
+        return Answer(error=error, stage="forward", device="cpu") if limited else before
+    return Answer(replace(trace, data_dependent=True), device="cpu", output=output)
+
+
+def _for_real(question: Question, before: Answer) -> Answer:
+    """Build as the user would and run on the CPU: values, data types and devices count."""
+    error: Exception | None = None
+    for grad in (True, False) if not question.train else (True,):
+        try:
+            with torch.set_grad_enabled(grad):
+                torch.manual_seed(0)
+                model = question.make()
+                model = model.to(question.dtype) if question.dtype else model
+                output = model.train(question.train)(*question.feed(model, "cpu"))
+            return replace(before, output=output, device="cpu")
+        except Exception as problem:  # without gradients it may do: weights changed in place
+            error = error or problem
+    return Answer(error=error, stage="forward", device="cpu")
+
+
+def _afterwards(question: Question, model: nn.Module, answer: Answer) -> Answer:
+    from ptools.tracing.repair import loss, silent
+
+    error: BaseException | None = silent.look(question, model, answer)
+    if error is None and question.loss is not None:
+        error = loss.look(question, answer)
+        if error is not None:
+            return replace(answer, error=error, stage="loss")
+    return answer if error is None else replace(answer, error=error, stage="silent")
+
+
+def needs_values(error: BaseException) -> bool:
+    """Return whether an error says that meta tensors have no values."""
+    text = str(error).lower()
+    return isinstance(error, NotImplementedError) or "meta" in text or "data-dependent" in text
+
+
+def is_small(trace: Trace) -> bool:
+    """Return whether a run with real values costs next to nothing."""
+    return trace.weight_bytes + trace.activation_bytes <= _REAL_BYTES and trace.macs <= _REAL_MACS
+
+
+def output_of(answer: Answer) -> Any:
+    """Return the shapes of what the model returned."""
+    return shapes_of(answer.output)
+
+
+def as_inputs(values: Sequence[torch.Tensor]) -> tuple[Input, ...]:
+    """Return what describes these tensors."""
+    return tuple(Input(tuple(v.shape), str(v.dtype).removeprefix("torch.")) for v in values)

@@ -1,0 +1,262 @@
+"""A dry run of a model: what comes out of every layer, and what it costs.
+
+Nothing is registered on the model: module calls are seen by global hooks, operations by a dispatch
+mode, what the backward pass will need by saved-tensor hooks. A MAC belongs to the innermost
+module that was running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ptools.tracing import macs
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
+
+@dataclass
+class Layer:
+    """One module of the model; figures of modules inside it are theirs, not its own."""
+
+    name: str  # dotted, "" is the model itself
+    type: str
+    params: int  # elements of its own parameters; shared ones count where they come first
+    trainable: int
+    leaf: bool  # it has no modules inside
+    calls: int = 0
+    output: Any = None  # of the first call: see `shapes_of`
+    macs: int = 0
+    activation_bytes: int = 0  # kept for the backward pass
+    used: bool = False  # it ran, or its weights were used by another module
+
+
+@dataclass
+class Trace:
+    """What a dry run found. Sizes are elements where the name does not say bytes."""
+
+    layers: list[Layer]  # in the order of the first call, then those that did not run
+    output: Any  # see `shapes_of`
+    params: int
+    trainable: int
+    buffers: int
+    weight_bytes: int  # of parameters and buffers
+    gradient_bytes: int  # of the parameters that are trained
+    macs: int
+    activation_bytes: int
+    uncounted: dict[str, list[str]]  # operation -> the layers that called it
+    data_dependent: bool = False  # the figures are of a real run: they depend on the values
+    notes: list[str] = field(default_factory=list)
+
+
+def dry_run(model: nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[Trace, Any]:
+    """Call the model with tensors; return what happened, and its output. All may lie on meta.
+
+    Raises whatever the model raises.
+    """
+    watch = Watch(model)
+    with watch:
+        output = model(*inputs)
+    return watch.trace(output), output
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every module call and every operation of one model while it is entered."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.model = model
+        self.order: list[Layer] = []
+        self.stack: list[Layer] = []
+        self.uncounted: dict[str, dict[str, None]] = {}
+        self._layers: dict[nn.Module, Layer] = {}
+        self._weights: dict[int, Layer] = {}  # storage -> the layer that owns it
+        self._kept: dict[int, torch.UntypedStorage] = {}  # storages kept for the backward pass
+        self._survey()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave out a wrapper for torch.compile: its import would cost as much as torch's own."""
+        return False
+
+    def _survey(self) -> None:
+        seen: set[nn.Parameter] = set()
+        for name, module in self.model.named_modules():
+            own = [p for p in module.parameters(recurse=False) if not nn.parameter.is_lazy(p)]
+            new = [p for p in own if p not in seen]
+            seen.update(new)
+            layer = Layer(
+                name,
+                type(module).__name__,
+                sum(p.numel() for p in new),
+                sum(p.numel() for p in new if p.requires_grad),
+                leaf=next(module.children(), None) is None,
+            )
+            self._layers[module] = layer
+            for tensor in (*new, *module.buffers(recurse=False)):
+                if not nn.parameter.is_lazy(tensor):
+                    self._weights.setdefault(_address(tensor), layer)
+
+    def __enter__(self) -> Watch:
+        self._exits = ExitStack()
+        for handle in self._hooks():
+            self._exits.callback(handle.remove)
+        self._exits.enter_context(_plain_kernels())
+        self._exits.enter_context(saved_tensors_hooks(self._keep, _given_back))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._exits.close()
+
+    def _hooks(self) -> Iterator[RemovableHandle]:
+        yield register_module_forward_pre_hook(self._begin)
+        yield register_module_forward_hook(self._end, always_call=True)
+
+    def _begin(self, module: nn.Module, args: Any) -> None:
+        layer = self._layers.get(module)
+        if layer is None:
+            return
+        self.stack.append(layer)
+        if not layer.calls:
+            self.order.append(layer)
+            layer.used = True
+        layer.calls += 1
+
+    def _end(self, module: nn.Module, args: Any, output: Any) -> None:
+        layer = self._layers.get(module)
+        if layer is None or not self.stack:
+            return
+        self.stack.pop()
+        if layer.output is None:
+            layer.output = shapes_of(output)
+        if layer.calls == 1:
+            self._own_lazy(module, layer)
+
+    def _own_lazy(self, module: nn.Module, layer: Layer) -> None:
+        """A lazy layer has its parameters, and its true class, after the first call only."""
+        if layer.params or not layer.leaf:
+            return
+        own = list(module.parameters(recurse=False))
+        if any(_address(p) not in self._weights for p in own):
+            layer.type = type(module).__name__
+            layer.params = sum(p.numel() for p in own)
+            layer.trainable = sum(p.numel() for p in own if p.requires_grad)
+
+    def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Count what autograd keeps, each storage once and weights not."""
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        if address not in self._weights and address not in self._kept:
+            self._kept[address] = storage
+            self._running().activation_bytes += storage.nbytes()
+        return tensor
+
+    def _running(self) -> Layer:
+        return self.stack[-1] if self.stack else self._layers[self.model]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        kind = macs.kind(func)
+        if kind is False and func.has_kernel_for_dispatch_key(_COMPOSITE):
+            with self:
+                return func.decompose(*args, **kwargs)
+        output = func(*args, **kwargs)
+        self._use(args)
+        if kind is True:
+            return output
+        if kind is False:
+            name = func._overloadpacket._qualified_op_name
+            self.uncounted.setdefault(name, {})[self._running().name] = None
+        else:
+            self._running().macs += kind(*args, **kwargs, out_val=output)
+        return output
+
+    def _use(self, args: Any) -> None:
+        """Note whose weights an operation reads: MultiheadAttention never calls its out_proj."""
+        for value in args:
+            if isinstance(value, torch.Tensor):
+                owner = self._weights.get(_address(value))
+                if owner is not None:
+                    owner.used = True
+            elif isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
+                self._use(value)
+
+    def trace(self, output: Any) -> Trace:
+        """Return what was seen, once the model has returned `output`."""
+        ran = set(map(id, self.order))
+        rest = [layer for layer in self._layers.values() if id(layer) not in ran]
+        parameters = list(self.model.parameters())
+        buffers = [b for b in self.model.buffers() if not nn.parameter.is_lazy(b)]
+        parameters = [p for p in parameters if not nn.parameter.is_lazy(p)]
+        trainable = [p for p in parameters if p.requires_grad]
+        return Trace(
+            layers=self.order + rest,
+            output=shapes_of(output),
+            params=sum(p.numel() for p in parameters),
+            trainable=sum(p.numel() for p in trainable),
+            buffers=sum(b.numel() for b in buffers),
+            weight_bytes=sum(t.numel() * t.element_size() for t in (*parameters, *buffers)),
+            gradient_bytes=sum(p.numel() * p.element_size() for p in trainable),
+            macs=sum(layer.macs for layer in self._layers.values()),
+            activation_bytes=sum(layer.activation_bytes for layer in self._layers.values()),
+            uncounted={op: list(names) for op, names in self.uncounted.items()},
+        )
+
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+
+
+def _address(tensor: torch.Tensor) -> int:
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):  # sparse tensors have none
+        return 0
+
+
+def _given_back(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """On a CPU, oneDNN and the fused attention hide matrix products from the dispatcher."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def shapes_of(value: Any) -> Any:
+    """Return shapes for tensors: a list; inside tuples, dicts and dataclasses lists and dicts of them.
+
+    None stands for what is no tensor.
+    """
+    if isinstance(value, torch.Tensor):
+        return list(value.shape)
+    if isinstance(value, dict):
+        return {str(key): shapes_of(item) for key, item in value.items()}
+    if isinstance(value, nn.utils.rnn.PackedSequence):
+        return {"data": list(value.data.shape)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {name: shapes_of(getattr(value, name)) for name in value._fields}
+    if isinstance(value, (list, tuple)):
+        return [shapes_of(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: shapes_of(getattr(value, f.name)) for f in fields(value)}
+    return None
