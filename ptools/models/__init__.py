@@ -68,12 +68,12 @@ def _call(spec: str, classes: int | None, shape: tuple[int, ...] | None) -> Any:
             f"no model is called '{spec}': write resnet18, or net.py:Net(10). See: ptools list models"
         )
     positional, named = _literals(spec, match["arguments"] or "()")
+    if match["place"] not in (None, "torchvision"):
+        return _find(match["place"], match["name"])(*positional, **named)
     found = registry.owners(registry.MODELS)
     if not match["place"] and match["name"] in found:
         return _registered(found[match["name"]], classes, shape, positional, named)
-    if match["place"] in (None, "torchvision"):
-        return _torchvision(match["name"], classes, positional, named, known=list(found))
-    return _find(match["place"], match["name"])(*positional, **named)
+    return _torchvision(match["name"], classes, positional, named, known=list(found))
 
 
 def _registered(

@@ -44,7 +44,7 @@ def build(make: Make, dtype: torch.dtype | None = None) -> Built:
         try:
             model = attempt(make)
         except Exception as error:
-            if last is not None and _same(error, last):
+            if last is not None and _same(error, last) and "meta" not in str(error):
                 raise  # it fails there for the same reason: the constructor is wrong
             last = error
             continue
@@ -75,9 +75,26 @@ def to_meta(model: nn.Module) -> nn.Module:
                         moved[tensor] = _on(tensor)
                     held[name] = moved[tensor]  # type: ignore[assignment]
         for name, value in list(vars(module).items()):
-            if isinstance(value, torch.Tensor) and value.device.type != "meta":
-                vars(module)[name] = value.to("meta")
+            if name not in ("_parameters", "_buffers", "_modules"):
+                vars(module)[name] = _attribute(value, moved)
     return model
+
+
+def _attribute(value: Any, moved: dict[torch.Tensor, torch.Tensor], depth: int = 3) -> Any:
+    """Return an attribute with its tensors on meta: nn.LSTM keeps its weights in a list as well."""
+    if isinstance(value, torch.Tensor):
+        if value.device.type == "meta" or _lazy(value):
+            return value
+        return moved.setdefault(value, _on(value))
+    if not depth:
+        return value
+    if type(value) is list:
+        value[:] = [_attribute(one, moved, depth - 1) for one in value]
+    elif type(value) is dict:
+        value.update((key, _attribute(one, moved, depth - 1)) for key, one in list(value.items()))
+    elif type(value) is tuple:
+        return tuple(_attribute(one, moved, depth - 1) for one in value)
+    return value
 
 
 def _on(tensor: torch.Tensor) -> torch.Tensor:

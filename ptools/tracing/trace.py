@@ -37,7 +37,7 @@ class Layer:
     output: Any = None  # of the first call: see `shapes_of`
     macs: int = 0
     activation_bytes: int = 0  # kept for the backward pass
-    used: bool = False  # it ran, or its weights were used by another module
+    used: bool = False  # it ran, or its weights were used by another module, or one inside it was
 
 
 @dataclass
@@ -64,23 +64,34 @@ def dry_run(model: nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[Trace, An
     Raises whatever the model raises.
     """
     watch = Watch(model)
-    with watch:
-        output = model(*inputs)
+    try:
+        output = watch.run(inputs)
+    except RuntimeError as error:
+        if "saved tensor hooks" not in str(error):
+            raise
+        watch = Watch(model, activations=False)  # torch.func.grad and its like refuse the hooks
+        output = watch.run(inputs)
+        watch.notes["activation memory is not counted: torch.func allows no look at it"] = None
     return watch.trace(output), output
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every module call and every operation of one model while it is entered."""
 
-    def __init__(self, model: nn.Module) -> None:
+    supports_higher_order_operators = True  # torch.cond and its like come here too
+
+    def __init__(self, model: nn.Module, *, activations: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
         self.order: list[Layer] = []
         self.stack: list[Layer] = []
         self.uncounted: dict[str, dict[str, None]] = {}
+        self.notes: dict[str, None] = {}
+        self._activations = activations
         self._layers: dict[nn.Module, Layer] = {}
-        self._weights: dict[int, Layer] = {}  # storage -> the layer that owns it
-        self._kept: dict[int, torch.UntypedStorage] = {}  # storages kept for the backward pass
+        # by address; the storages are held, so that no other takes over an address
+        self._weights: dict[int, tuple[torch.UntypedStorage, Layer]] = {}
+        self._kept: dict[int, tuple[torch.UntypedStorage, Layer]] = {}  # for the backward pass
         self._survey()
 
     @classmethod
@@ -88,30 +99,31 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Leave out a wrapper for torch.compile: its import would cost as much as torch's own."""
         return False
 
+    def run(self, inputs: Sequence[torch.Tensor]) -> Any:
+        """Call the model while watching it, as training would: with gradients."""
+        with torch.enable_grad(), self:
+            return self.model(*inputs)
+
     def _survey(self) -> None:
-        seen: set[nn.Parameter] = set()
+        """Note whose a weight is: at the start, and again for what is made while it runs."""
         for name, module in self.model.named_modules():
-            own = [p for p in module.parameters(recurse=False) if not nn.parameter.is_lazy(p)]
-            new = [p for p in own if p not in seen]
-            seen.update(new)
-            layer = Layer(
-                name,
-                type(module).__name__,
-                sum(p.numel() for p in new),
-                sum(p.numel() for p in new if p.requires_grad),
-                leaf=next(module.children(), None) is None,
-            )
-            self._layers[module] = layer
-            for tensor in (*new, *module.buffers(recurse=False)):
-                if not nn.parameter.is_lazy(tensor):
-                    self._weights.setdefault(_address(tensor), layer)
+            layer = self._layers.get(module)
+            if layer is None:
+                layer = self._layers[module] = Layer(
+                    name, _type(module), 0, 0, leaf=_is_leaf(module)
+                )
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                storage = None if nn.parameter.is_lazy(tensor) else _storage(tensor)
+                if storage is not None:
+                    self._weights.setdefault(storage._cdata, (storage, layer))
 
     def __enter__(self) -> Watch:
         self._exits = ExitStack()
         for handle in self._hooks():
             self._exits.callback(handle.remove)
         self._exits.enter_context(_plain_kernels())
-        self._exits.enter_context(saved_tensors_hooks(self._keep, _given_back))
+        if self._activations:
+            self._exits.enter_context(saved_tensors_hooks(self._keep, _given_back))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -124,6 +136,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         yield register_module_forward_hook(self._end, always_call=True)
 
     def _begin(self, module: nn.Module, args: Any) -> None:
+        if module not in self._layers:
+            self._survey()  # it may have become a part of the model since
         layer = self._layers.get(module)
         if layer is None:
             return
@@ -140,26 +154,14 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.stack.pop()
         if layer.output is None:
             layer.output = shapes_of(output)
-        if layer.calls == 1:
-            self._own_lazy(module, layer)
-
-    def _own_lazy(self, module: nn.Module, layer: Layer) -> None:
-        """A lazy layer has its parameters, and its true class, after the first call only."""
-        if layer.params or not layer.leaf:
-            return
-        own = list(module.parameters(recurse=False))
-        if any(_address(p) not in self._weights for p in own):
-            layer.type = type(module).__name__
-            layer.params = sum(p.numel() for p in own)
-            layer.trainable = sum(p.numel() for p in own if p.requires_grad)
 
     def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Count what autograd keeps, each storage once and weights not."""
-        storage = tensor.untyped_storage()
-        address = storage._cdata
-        if address not in self._weights and address not in self._kept:
-            self._kept[address] = storage
-            self._running().activation_bytes += storage.nbytes()
+        """Note what autograd keeps, each storage once."""
+        storage = _storage(tensor)
+        if storage is None:
+            self.notes["the activation memory is without sparse and nested tensors"] = None
+        else:
+            self._kept.setdefault(storage._cdata, (storage, self._running()))
         return tensor
 
     def _running(self) -> Layer:
@@ -169,38 +171,61 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            return self._higher_order(func, args, kwargs)
         kind = macs.kind(func)
         if kind is False and func.has_kernel_for_dispatch_key(_COMPOSITE):
             with self:
                 return func.decompose(*args, **kwargs)
-        output = func(*args, **kwargs)
-        self._use(args)
+        output = macs.zeros(func, args)
+        if output is None:
+            output = func(*args, **kwargs)
+        self._use((*args, *kwargs.values()))
         if kind is True:
             return output
-        if kind is False:
-            name = func._overloadpacket._qualified_op_name
-            self.uncounted.setdefault(name, {})[self._running().name] = None
-        else:
-            self._running().macs += kind(*args, **kwargs, out_val=output)
+        try:
+            if kind is not False:
+                self._running().macs += kind(*args, **kwargs, out_val=output)
+                return output
+        except Exception:  # not an arrangement that the formula knows
+            pass
+        self._not_counted(func._overloadpacket._qualified_op_name)
         return output
+
+    def _higher_order(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """torch.cond takes the branch that its values say; what others compute is not seen."""
+        if func is torch.ops.higher_order.cond:
+            chosen, yes, no, *operands = args
+            if chosen.device.type == "meta":
+                raise NotImplementedError(
+                    "torch.cond decides by values, and meta tensors have none"
+                )
+            with self:
+                return (yes if chosen else no)(*operands[0])
+        self._not_counted(f"higher_order::{func.name()}")
+        return func(*args, **kwargs)
+
+    def _not_counted(self, operation: str) -> None:
+        self.uncounted.setdefault(operation, {})[self._running().name] = None
 
     def _use(self, args: Any) -> None:
         """Note whose weights an operation reads: MultiheadAttention never calls its out_proj."""
         for value in args:
             if isinstance(value, torch.Tensor):
-                owner = self._weights.get(_address(value))
+                storage = _storage(value)
+                owner = self._weights.get(storage._cdata) if storage is not None else None
                 if owner is not None:
-                    owner.used = True
+                    owner[1].used = True
             elif isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
                 self._use(value)
 
     def trace(self, output: Any) -> Trace:
         """Return what was seen, once the model has returned `output`."""
+        self._settle()
         ran = set(map(id, self.order))
         rest = [layer for layer in self._layers.values() if id(layer) not in ran]
-        parameters = list(self.model.parameters())
         buffers = [b for b in self.model.buffers() if not nn.parameter.is_lazy(b)]
-        parameters = [p for p in parameters if not nn.parameter.is_lazy(p)]
+        parameters = [p for p in self.model.parameters() if not nn.parameter.is_lazy(p)]
         trainable = [p for p in parameters if p.requires_grad]
         return Trace(
             layers=self.order + rest,
@@ -213,17 +238,50 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             macs=sum(layer.macs for layer in self._layers.values()),
             activation_bytes=sum(layer.activation_bytes for layer in self._layers.values()),
             uncounted={op: list(names) for op, names in self.uncounted.items()},
+            notes=list(self.notes),
         )
+
+    def _settle(self) -> None:
+        """Fill in what is known at the end only: a lazy layer gets its weights while it runs."""
+        self._survey()
+        seen: set[nn.Parameter] = set()
+        for module in self.model.modules():
+            own = [p for p in module.parameters(recurse=False) if not nn.parameter.is_lazy(p)]
+            new = [p for p in own if p not in seen]
+            seen.update(new)
+            layer = self._layers[module]
+            layer.type, layer.leaf = _type(module), _is_leaf(module)
+            layer.params = sum(p.numel() for p in new)
+            layer.trainable = sum(p.numel() for p in new if p.requires_grad)
+            if isinstance(module, torch.jit.ScriptModule) and layer.calls:
+                for inner in module.modules():  # they run without being called from Python
+                    self._layers[inner].used = True
+        for module in self.model.modules():  # a ModuleList does not run, what it holds does
+            layer = self._layers[module]
+            layer.used = layer.used or any(self._layers[m].used for m in module.modules())
+        for address, (storage, layer) in self._kept.items():
+            if address not in self._weights:
+                layer.activation_bytes += storage.nbytes()
 
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
-def _address(tensor: torch.Tensor) -> int:
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     try:
-        return int(tensor.untyped_storage()._cdata)
+        return tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):  # sparse tensors have none
-        return 0
+        return None
+
+
+def _type(module: nn.Module) -> str:
+    return str(getattr(module, "original_name", type(module).__name__))  # of a scripted module
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether it has no modules inside, and can run: an empty ModuleList cannot."""
+    runs = getattr(module.forward, "__func__", None) is not nn.Module.forward
+    return runs and next(module.children(), None) is None
 
 
 def _given_back(tensor: torch.Tensor) -> torch.Tensor:
@@ -248,7 +306,9 @@ def shapes_of(value: Any) -> Any:
     None stands for what is no tensor.
     """
     if isinstance(value, torch.Tensor):
-        return list(value.shape)
+        return (
+            [list(part.shape) for part in value.unbind()] if value.is_nested else list(value.shape)
+        )
     if isinstance(value, dict):
         return {str(key): shapes_of(item) for key, item in value.items()}
     if isinstance(value, nn.utils.rnn.PackedSequence):
@@ -258,5 +318,5 @@ def shapes_of(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [shapes_of(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: shapes_of(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: shapes_of(getattr(value, f.name, None)) for f in fields(value)}
     return None

@@ -56,23 +56,23 @@ def is_at_fault(case: Case) -> bool:
     if found is None or found.tensor is None:
         return "image" in str(case.crash.error).lower()  # the assertion of a vision transformer
     place = case.is_input(found.tensor)
-    if found.kind == "batch":
+    if found.kind == "batch" or _unbatched(case):
         return True
     if place is None:
-        return _unbatched(case)
+        return False
     if found.kind in ("dtype", "rank", "value"):
         return True
-    shape = list(found.tensor.shape)
-    return found.kind == "features" and (found.want in shape or _unbatched(case))
+    return found.kind == "features" and found.want in list(found.tensor.shape)
 
 
 def _unbatched(case: Case) -> bool:
     """A convolution takes [C, H, W] without a word; the layers after it then stop."""
-    if not case.inputs or case.inputs[0].dim() != 3 or case.model is None:
+    if not case.inputs or case.model is None:
         return False
-    return any(isinstance(m, nn.Conv2d) for m in case.model.modules()) and not any(
-        isinstance(m, nn.RNNBase) for m in case.model.modules()
-    )
+    rank = case.inputs[0].dim()
+    first = next((m for m in case.model.modules() if isinstance(m, nn.modules.conv._ConvNd)), None)
+    kinds = {2: nn.Conv1d, 3: nn.Conv2d, 4: nn.Conv3d}
+    return rank in kinds and isinstance(first, kinds[rank])
 
 
 def adaptations(case: Case) -> Iterator[Adapt]:
@@ -93,7 +93,8 @@ def adaptations(case: Case) -> Iterator[Adapt]:
 def _types(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
     embeds = isinstance(case.crash.module, nn.Embedding) or "indices" in str(case.crash.error)
     if x.is_floating_point() and embeds:
-        yield Adapt("token ids are whole numbers: x.long()", place, lambda x: x.long())
+        # the noise that stands for the data is no token id when negative
+        yield Adapt("token ids are whole numbers: x.long()", place, lambda x: x.abs().long())
     elif x.dtype == torch.uint8:
         yield Adapt("x.float() / 255", place, lambda x: x.float() / 255)
     elif x.dtype not in (torch.float32, torch.bool) and not embeds:
@@ -117,6 +118,8 @@ def _layouts(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
             )
         if shape[1] == 4:
             yield Adapt("without alpha: x[:, :3]", place, lambda x: x[:, :3])
+        yield Adapt("add the channel dimension: x.unsqueeze(1)", place, lambda x: x.unsqueeze(1))
+        yield Adapt("add the batch dimension: x.unsqueeze(0)", place, lambda x: x.unsqueeze(0))
         yield Adapt("x.flatten(1)", place, lambda x: x.flatten(1))
         yield Adapt("x.squeeze(1)", place, lambda x: x.squeeze(1))
     if x.dim() == 3:
@@ -159,11 +162,8 @@ def _sizes(height: int, width: int) -> Iterator[tuple[int, int]]:
             if size not in seen:
                 seen.add(size)
                 yield size
-    near = sorted(_SIDES, key=lambda side: abs(log(side / height)))
-    rest = sorted(range(8, max(256, 2 * height)), key=lambda side: abs(log(side / height)))
-    for side in (*near, *rest):
+    for side in sorted(_SIDES, key=lambda side: abs(log(side / height))):
         if (side, side) not in seen:
-            seen.add((side, side))
             yield side, side
 
 
@@ -194,7 +194,12 @@ def targets(fault: Fault) -> Iterator[Adapt]:
         yield made("class labels are int64: y.long()", lambda y: y.long())
     if fault.kind == "target_dtype":
         yield made("y.float()", lambda y: y.float())
-    if fault.kind == "label_range":
+    if fault.kind == "label_range" and fault.detail["most"] == 255:
+        yield made(
+            "255 marks what is not labelled: CrossEntropyLoss(ignore_index=255)",
+            lambda y: torch.where(y == 255, -100, y % fault.detail["classes"]),
+        )
+    elif fault.kind == "label_range" and fault.detail["most"] == fault.detail["classes"]:
         yield made("labels start at 0: y - 1", lambda y: (y - 1).clamp(min=0))
     if fault.kind in ("label_shape", "target_shape", "loss", "label_dtype", "target_dtype"):
         for text, change in _reshapes(y, out):

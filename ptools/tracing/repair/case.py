@@ -21,6 +21,11 @@ class Candidate(NamedTuple):
 
     edits: tuple[Edit, ...]
 
+    @classmethod
+    def of(cls, *edits: Edit) -> Candidate:
+        """Return the candidate that makes these edits."""
+        return cls(edits)
+
 
 @dataclass
 class Case:
@@ -62,26 +67,45 @@ class Case:
         """Return the user's call that made a module of torch.nn itself."""
         if module is None:
             return None
-        sites = self.sites.get(module, [])
+        sites = self.sites.get(module) or self._like(module)
         found = self.call(sites[0]) if sites else None
         if found is None or not _names(found[1], type(module).__name__):
             return None
         return (*found, sites[0])
+
+    def _like(self, module: nn.Module) -> list[Site]:
+        """A deep copy was made by no call of its own: take that of a module that reads the same."""
+        text = repr(module)
+        alike = (s for m, s in self.sites.items() if type(m) is type(module) and repr(m) == text)
+        return next(alike, [])
+
+    def files(self) -> list[str]:
+        """Return the user's files that the failure passes or that made a module."""
+        found = {site.file for site in self.crash.sites}
+        return sorted(found | {site.file for sites in self.sites.values() for site in sites})
+
+    def last_call(self) -> tuple[Source, ast.Call] | None:
+        """Return the user's call in which the model stopped."""
+        return self.call(self.crash.sites[0]) if self.crash.sites else None
 
     def origin(self, tensor: Any) -> Origin | None:
         return self.witness.origin(tensor) if self.witness and tensor is not None else None
 
     def layer_behind(self, tensor: Any) -> tuple[Origin, torch.Tensor] | None:
         """Return the nearest layer (or the input) that a tensor comes from, and what that gave."""
+        origin = self.origin(tensor)
         for _ in range(200):
-            origin = self.origin(tensor)
             if origin is None:
                 return None
-            if origin.kind != "function":
+            if origin.kind == "input" or not origin.made_of:
+                return (origin, tensor) if origin.kind != "function" else None
+            if origin.kind == "layer" and not isinstance(origin.module, _ELEMENTWISE):
                 return origin, tensor
-            if not origin.made_of:
-                return None
-            tensor = max(origin.made_of, key=lambda t: t.numel())
+            if any(t is tensor for t in origin.made_of):  # changed in place
+                origin = origin.before
+            else:
+                tensor = max(origin.made_of, key=lambda t: t.numel())
+                origin = self.origin(tensor)
         return None
 
     def is_input(self, tensor: Any) -> int | None:
@@ -92,13 +116,19 @@ class Case:
                 return None
             if origin.kind == "input":
                 return next((i for i, x in enumerate(self.inputs) if x is tensor), None)
-            if origin.kind != "function" or origin.label not in _VIEWS or not origin.made_of:
+            if origin.kind != "function" or origin.label not in VIEWS or not origin.made_of:
                 return None
             tensor = origin.made_of[0]
         return None
 
 
-_VIEWS = {
+_ELEMENTWISE = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh,
+    nn.Sigmoid, nn.Hardswish, nn.Hardsigmoid, nn.Softplus, nn.Softmax, nn.LogSoftmax, nn.Dropout,
+    nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Identity, nn.modules.batchnorm._NormBase,
+    nn.LayerNorm, nn.GroupNorm,
+)  # fmt: skip
+VIEWS = {
     "Tensor.view", "Tensor.reshape", "reshape", "flatten", "Tensor.flatten", "unsqueeze", "squeeze",
     "Tensor.unsqueeze", "Tensor.squeeze", "permute", "Tensor.permute", "transpose", "Tensor.transpose",
     "Tensor.contiguous", "Tensor.float", "Tensor.to", "Tensor.detach", "Tensor.clone",
@@ -295,3 +325,31 @@ def wrap(source: Source, node: ast.expr, template: str) -> Edit:
     if template.startswith("{}") and not simple:
         text = f"({text})"
     return source.replace(node, template.format(text))
+
+
+def alias(source: Source, module: str) -> str:
+    """Return how the file calls `module`, with a dot: `nn.` after `from torch import nn`."""
+    parent, _, last = module.rpartition(".")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                if name.name == module and name.asname:
+                    return f"{name.asname}."
+        elif isinstance(node, ast.ImportFrom) and node.module == parent:
+            for name in node.names:
+                if name.name == last:
+                    return f"{name.asname or name.name}."
+    return f"{module}."
+
+
+def at_call(case: Case, template: str) -> Iterator[Candidate]:
+    """Wrap the argument of the user's call in which the model stopped."""
+    found = case.last_call()
+    if found is None or not found[1].args:
+        return
+    source, call = found
+    if template.startswith("torch.") and alias(source, "torch") != "torch.":
+        template = alias(source, "torch") + template.removeprefix("torch.")
+    for node in call.args[:2]:
+        if not isinstance(node, ast.Starred):
+            yield Candidate.of(wrap(source, node, template))

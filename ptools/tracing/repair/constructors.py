@@ -1,4 +1,4 @@
-"""Edits for what is no matter of shapes: constructors, names, registration, return, the loss's side."""
+"""Edits for what is no matter of shapes: constructors and names."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import inspect
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from math import gcd, prod
-from typing import Any
+from math import gcd
 
-import torch
 from torch import nn
 
 from ptools.tracing.repair import case as edits
-from ptools.tracing.repair import rules
-from ptools.tracing.repair.case import Candidate, Case
-from ptools.tracing.repair.sources import Edit, Source
-from ptools.tracing.repair.values import Fault
+from ptools.tracing.repair import kinds
+from ptools.tracing.repair.case import Candidate, Case, at_call
+from ptools.tracing.repair.sources import Edit, Source, is_users
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -27,27 +24,110 @@ def candidates(case: Case) -> Iterator[Candidate]:
         yield from _super_first(case)
     if "divisible" in text or "groups" in text:
         yield from _divisible(case)
+    if "list" in text and "Module subclass" in text:
+        yield from _starred(case)
+    if isinstance(case.crash.error, TypeError):
+        yield from _floors(case)
+        yield from _missing(case, text)
+        yield from _first_of(case, text)
     if (
         "is not a Module subclass" in text
         or "must be Tensor, not" in text
         or isinstance(case.crash.error, TypeError)
     ):
-        yield from rules._module(case, case.misfit)  # type: ignore[arg-type]
+        yield from kinds.module_(case, case.misfit)
     if match := re.search(r"unexpected keyword argument '(\w+)'", text):
         yield from _keyword(case, match[1])
     if isinstance(case.crash.error, (AttributeError, NameError)):
         yield from _name(case, case.crash.error)
     if isinstance(case.crash.error, NotImplementedError):
         yield from _forward(case)
+        yield from _indented(case)
+        yield from _lists(case)
     if "positional argument" in text:
         yield from _self(case)
     if any(word in text.lower() for word in ("device", "cuda", "meta")):
-        yield from rules.without_devices(case)
+        yield from kinds.without_devices(case)
         yield from _on_the_inputs_device(case)
 
 
+def _starred(case: Case) -> Iterator[Candidate]:
+    """nn.Sequential(layers) of a list: nn.Sequential(*layers)."""
+    found = case.last_call()
+    if found is not None and len(found[1].args) == 1:
+        source, call = found
+        yield Candidate.of(edits.wrap(source, call.args[0], "*{}"))
+
+
+def _floors(case: Case) -> Iterator[Candidate]:
+    """A size that was divided with / is a float: //."""
+    found = case.last_call()
+    if found is None:
+        return
+    source, call = found
+    made = []
+    for node in ast.walk(call):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            _, end = source.span(node.left)
+            place = source.text.index("/", end)
+            made.append(Edit(source.file, place, place + 1, "//"))
+    if made:
+        yield Candidate.of(*made)
+
+
+def _missing(case: Case, text: str) -> Iterator[Candidate]:
+    """An argument was left out: the usual value."""
+    usual = {"kernel_size": (3, 1, 2), "num_heads": (4, 2, 1), "out_features": (10,)}
+    found = case.last_call()
+    match = re.search(r"missing \d+ required positional arguments?: '(\w+)'", text)
+    if found is None or match is None:
+        return
+    for value in usual.get(match[1], ()):
+        text = str(value) if not found[1].keywords else f"{match[1]}={value}"
+        yield Candidate.of(edits.add_keyword(*found, text))
+
+
+def _first_of(case: Case, text: str) -> Iterator[Candidate]:
+    """A tuple stands where a tensor should: x + self.attn(x, x, x)."""
+    found = case.expression(case.crash.sites[0]) if case.crash.sites else None
+    if "tuple" not in text or found is None:
+        return
+    source, node = found
+    parts = [node.right, node.left] if isinstance(node, ast.BinOp) else []
+    parts += list(node.args) if isinstance(node, ast.Call) else []
+    for part in parts:
+        yield Candidate.of(edits.wrap(source, part, "{}[0]"))
+
+
+def _indented(case: Case) -> Iterator[Candidate]:
+    """forward stands inside __init__: one step to the left."""
+    for file in case.files():
+        source = case.source(file)
+        for node in ast.walk(source.tree):
+            outer = source.parents.get(node)
+            if not isinstance(node, ast.FunctionDef) or not isinstance(outer, ast.FunctionDef):
+                continue
+            start, end = source.span(node)
+            begin = source.text.rfind("\n", 0, start) + 1
+            step = node.col_offset - outer.col_offset
+            rows = source.text[begin:end].splitlines(keepends=True)
+            text = "".join(row[step:] if not row[:step].strip() else row for row in rows)
+            yield Candidate.of(Edit(file, begin, end, text))
+
+
+def _lists(case: Case) -> Iterator[Candidate]:
+    """A ModuleList is called like a Sequential."""
+    for module in case.sites:
+        if isinstance(module, nn.ModuleList) and (made := case.creation(module)) is not None:
+            source, call, _ = made
+            _, end = source.span(call.func)
+            name = Edit(source.file, end - len("ModuleList"), end, "Sequential")
+            if len(call.args) == 1:
+                yield Candidate.of(name, edits.wrap(source, call.args[0], "*{}"))
+
+
 def _on_the_inputs_device(case: Case) -> Iterator[Candidate]:
-    yield from rules._at_call(case, "{}.cpu()")
+    yield from at_call(case, "{}.cpu()")
 
 
 def _super_first(case: Case) -> Iterator[Candidate]:
@@ -60,13 +140,16 @@ def _super_first(case: Case) -> Iterator[Candidate]:
     if not isinstance(function, ast.FunctionDef):
         return
     body = function.body
+    for statement in body:  # super().__init__ without parentheses
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Attribute):
+            yield Candidate.of(edits.wrap(source, statement.value, "{}()"))
     first = body[1] if _is_docstring(body[0]) and len(body) > 1 else body[0]
     start, _ = source.span(first)
     before = source.text[source.text.rfind("\n", 0, start) + 1 : start]
     joint = "; " if before.strip() else "\n" + before
     insert = Edit(source.file, start, start, f"super().__init__(){joint}")
     later = [s for s in body if "super(" in source.code(s) and "__init__" in source.code(s)]
-    yield Candidate((insert, *(_without(source, s) for s in later)))
+    yield Candidate.of(insert, *(_without(source, s) for s in later))
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -107,11 +190,11 @@ def _divisible(case: Case) -> Iterator[Candidate]:
         common = gcd(*whole)
         fitting = [n for n in range(1, common + 1) if common % n == 0]
         for n in sorted(fitting, key=lambda n: (abs(n - now), n))[:4]:
-            yield Candidate((source.replace(node, str(n)),))
+            yield Candidate.of(source.replace(node, str(n)))
         for owner in ("embed_dim", "d_model", "out_channels", "in_channels"):
             other, size = edits.argument(call, kind, owner), values.get(owner)
             if other is not None and size and size % now:
-                yield Candidate((source.replace(other, str(-(-size // now) * now)),))
+                yield Candidate.of(source.replace(other, str(-(-size // now) * now)))
 
 
 def _number(node: ast.expr | None, names: dict[str, int]) -> int | None:
@@ -133,7 +216,7 @@ def _keyword(case: Case, wrong: str) -> Iterator[Candidate]:
         if keyword.arg == wrong:
             start, _ = source.span(keyword)
             for close in get_close_matches(wrong, known, n=2):
-                yield Candidate((Edit(source.file, start, start + len(wrong), close),))
+                yield Candidate.of(Edit(source.file, start, start + len(wrong), close))
 
 
 def _name(case: Case, error: AttributeError | NameError) -> Iterator[Candidate]:
@@ -141,6 +224,8 @@ def _name(case: Case, error: AttributeError | NameError) -> Iterator[Candidate]:
     wrong = error.name
     if not wrong or not case.crash.sites:
         return
+    yield from _assigned(case, wrong)
+    yield from _init(case)
     owner = getattr(error, "obj", None)
     known = [n for n in dir(owner) if not n.startswith("__")] if owner is not None else []
     known += list(case.crash.sites[0].names)
@@ -152,12 +237,57 @@ def _name(case: Case, error: AttributeError | NameError) -> Iterator[Candidate]:
             if isinstance(node, ast.Attribute) and node.attr == wrong:
                 _, end = source.span(node)
                 for close in get_close_matches(wrong, known, n=3, cutoff=0.5):
-                    yield Candidate((Edit(file, end - len(wrong), end, close),))
+                    yield Candidate.of(Edit(file, end - len(wrong), end, close))
+
+
+def _assigned(case: Case, name: str) -> Iterator[Candidate]:
+    """__init__ says pool = ... where self.pool = ... is meant."""
+    for file in case.files():
+        source = case.source(file)
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Assign) and any(
+                isinstance(t, ast.Name) and t.id == name for t in node.targets
+            ):
+                outer = source.around(node, ast.FunctionDef)
+                if isinstance(outer, ast.FunctionDef) and outer.name == "__init__":
+                    start, _ = source.span(node)
+                    yield Candidate.of(Edit(file, start, start, "self."))
+
+
+def _init(case: Case) -> Iterator[Candidate]:
+    """The constructor is called _init_ or __int__: it never ran."""
+    for file in {*case.files(), *_classes(case)}:
+        source = case.source(file)
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.FunctionDef) or node.name == "__init__":
+                continue
+            near = get_close_matches(node.name, ["__init__"], n=1, cutoff=0.7)
+            if not near or not isinstance(source.parents.get(node), ast.ClassDef):
+                continue
+            start, _ = source.span(node)
+            place = source.text.index(node.name, start + len("def"))
+            made = [Edit(file, place, place + len(node.name), "__init__")]
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Attribute) and inner.attr == node.name:
+                    _, end = source.span(inner)
+                    made.append(Edit(file, end - len(node.name), end, "__init__"))
+            yield Candidate.of(*made)
+
+
+def _classes(case: Case) -> list[str]:
+    """Return the file of the model's own class, which may have made no layer at all."""
+    if case.model is None:
+        return []
+    try:
+        file = inspect.getfile(type(case.model))
+    except (TypeError, OSError):
+        return []
+    return [file] if is_users(file) else []
 
 
 def _forward(case: Case) -> Iterator[Candidate]:
     """forward is misspelt, or has another name."""
-    for file in rules._files(case):
+    for file in {*case.files(), *_classes(case)}:
         source = case.source(file)
         for node in ast.walk(source.tree):
             if not isinstance(node, ast.ClassDef):
@@ -170,12 +300,12 @@ def _forward(case: Case) -> Iterator[Candidate]:
                 if name.lower() in near or name in ("__call__", "call", "run"):
                     start, _ = source.span(method)
                     place = source.text.index(name, start + len("def"))
-                    yield Candidate((Edit(file, place, place + len(name), "forward"),))
+                    yield Candidate.of(Edit(file, place, place + len(name), "forward"))
 
 
 def _self(case: Case) -> Iterator[Candidate]:
     """def forward(x): without self."""
-    for file in rules._files(case) | {site.file for site in case.crash.sites}:
+    for file in case.files():
         source = case.source(file)
         for node in ast.walk(source.tree):
             inside = isinstance(source.parents.get(node), ast.ClassDef)
@@ -183,133 +313,4 @@ def _self(case: Case) -> Iterator[Candidate]:
                 first = node.args.args[0]
                 if first.arg not in ("self", "cls") and not node.decorator_list:
                     start, _ = source.span(first)
-                    yield Candidate((Edit(file, start, start, "self, "),))
-
-
-# -- faults without an exception ---------------------------------------------------------------------------
-
-
-def for_fault(case: Case, fault: Fault) -> Iterator[Candidate]:
-    """Yield edits for what is wrong without an exception, and for the loss."""
-    if fault.kind == "unregistered":
-        yield from _registered(case, fault)
-    elif fault.kind == "nothing":
-        yield from _return(case)
-    elif fault.kind == "mixed":
-        yield from _unmixed(case, fault.detail["view"])
-    elif fault.kind in ("label_shape", "target_shape", "output", "probabilities", "loss"):
-        yield from _output(case, fault)
-
-
-def _registered(case: Case, fault: Fault) -> Iterator[Candidate]:
-    """self.layers = [...] becomes nn.ModuleList([...])."""
-    name = type(fault.detail["owner"]).__name__
-    kind = "ModuleDict" if fault.detail["container"] == "dict" else "ModuleList"
-    for file in sorted(rules._files(case)):
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
-                continue
-            owner = source.around(node, ast.ClassDef)
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            hit = any(
-                isinstance(t, ast.Attribute) and t.attr == fault.detail["attribute"]
-                for t in targets
-            )
-            if not hit or not isinstance(owner, ast.ClassDef) or owner.name != name:
-                continue
-            value = source.code(node.value)
-            inner = "" if value in ("[]", "{}", "list()", "dict()") else value
-            yield Candidate(
-                (source.replace(node.value, f"{rules.alias(source, 'torch.nn')}{kind}({inner})"),)
-            )
-
-
-def _returns(case: Case) -> Iterator[tuple[Source, ast.FunctionDef]]:
-    """Yield forward() of the model's own class."""
-    if case.model is None:
-        return
-    for file in sorted(rules._files(case)):
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.ClassDef) and node.name == type(case.model).__name__:
-                for inner in node.body:
-                    if isinstance(inner, ast.FunctionDef) and inner.name == "forward":
-                        yield source, inner
-
-
-def _return(case: Case) -> Iterator[Candidate]:
-    """Return what the last statement computes."""
-    for source, function in _returns(case):
-        last = function.body[-1]
-        start, end = source.span(last)
-        if isinstance(last, ast.Expr):
-            yield Candidate((Edit(source.file, start, start, "return "),))
-        if isinstance(last, ast.Assign) and isinstance(last.targets[0], ast.Name):
-            before = source.text[source.text.rfind("\n", 0, start) + 1 : start]
-            joint = "; " if before.strip() else "\n" + before
-            yield Candidate((Edit(source.file, end, end, f"{joint}return {last.targets[0].id}"),))
-
-
-def _unmixed(case: Case, view: Any) -> Iterator[Candidate]:
-    size = prod(view.before[1:])
-    linears = [m for m in (case.model.modules() if case.model else ()) if isinstance(m, nn.Linear)]
-    fitting = [m for m in linears if m.in_features == view.after[-1]]
-    for module in (*fitting, None):
-        both = [c for c in rules.flattened(case, view.site, size, module) if len(c.edits) > 1]
-        yield from both
-        yield from rules.flattened(case, view.site, size, None)
-
-
-def _output(case: Case, fault: Fault) -> Iterator[Candidate]:
-    """Change what forward() returns, or make the layers batch-first."""
-    out, y = fault.detail.get("out"), fault.detail.get("target")
-    if isinstance(out, torch.Tensor) and y is not None and out.dim() and y.dim():
-        if out.shape[0] != y.shape[0]:
-            yield from _batch_first(case)
-            yield from _straddling(case)
-        yield from _returned(case, _templates(fault, out, y))
-    elif isinstance(out, dict):
-        yield from _returned(case, [f"{{}}[{key!r}]" for key in out])
-    elif isinstance(out, (tuple, list)):
-        yield from _returned(case, [f"{{}}[{i}]" for i in range(len(out))])
-
-
-def _templates(fault: Fault, out: torch.Tensor, y: torch.Tensor) -> list[str]:
-    found = []
-    if fault.kind == "probabilities":
-        return ["torch.sigmoid({})"]
-    if out.dim() == y.dim() + 1 and out.shape[-1] == 1:
-        found += ["{}.squeeze(1)" if out.dim() == 2 else "{}.squeeze(-1)"]
-    if y.dim() == out.dim() + 1:
-        found += ["{}.unsqueeze(1)", "{}.unsqueeze(-1)"]
-    if out.dim() == 3 and fault.kind == "label_shape":
-        found += ["{}.transpose(1, 2)"]
-    if out.dim() == 4 and fault.kind == "label_shape":
-        found += ["{}.permute(0, 3, 1, 2)", "{}.flatten(1)", "{}.mean((2, 3))"]
-    return [*found, "{}.transpose(0, 1)", "{}.flatten(1)", "{}[:, -1]", "{}.mean(1)"]
-
-
-def _returned(case: Case, templates: list[str]) -> Iterator[Candidate]:
-    for template in templates:
-        for source, function in _returns(case):
-            for node in ast.walk(function):
-                if isinstance(node, ast.Return) and node.value is not None:
-                    yield Candidate((edits.wrap(source, node.value, template),))
-
-
-def _batch_first(case: Case) -> Iterator[Candidate]:
-    modules = list(case.model.named_modules()) if case.model is not None else []
-    plain = [m for _, m in modules if getattr(m, "batch_first", None) is False]
-    every: list[Edit] = []
-    for module in plain:
-        for edit in edits.set_argument(case, module, "batch_first", "True"):
-            every.append(edit)
-            yield Candidate((edit,))
-    if len(set(every)) > 1:
-        yield Candidate(tuple(dict.fromkeys(every)))
-
-
-def _straddling(case: Case) -> Iterator[Candidate]:
-    for view in case.witness.views if case.witness else ():
-        yield from _unmixed(case, view)
+                    yield Candidate.of(Edit(file, start, start, "self, "))

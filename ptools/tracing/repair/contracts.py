@@ -45,6 +45,8 @@ def misfit(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         return None
     if any(nn.parameter.is_lazy(p) for p in module.parameters()):
         return None
+    if isinstance(module, nn.MultiheadAttention) and (found := _keys(module, values)):
+        return found
     for kind, check in _CHECKS.items():
         if isinstance(module, kind):
             found = check(module, first)
@@ -68,8 +70,8 @@ def _features(
 def _rank(x: torch.Tensor, allowed: tuple[int, ...], form: str) -> Misfit | None:
     if x.dim() in allowed:
         return None
-    ranks = " or ".join(f"{n}-D" for n in allowed)
-    return Misfit("rank", f"{form}   {ranks}", f"{x.dim()}-D", x)
+    ranks = " or ".join(f"{n}D" for n in allowed)
+    return Misfit("rank", f"{form}   {ranks} input", f"{x.dim()}D input", x)
 
 
 def _linear(module: Any, x: torch.Tensor) -> Misfit | None:
@@ -98,9 +100,8 @@ def _conv(module: Any, x: torch.Tensor) -> Misfit | None:
         return _fits(module, x, n)
     have = int(x.shape[dim])
     words = f"{form}   {channels} channels (in_channels={channels})"
-    return Misfit(
-        "features", words, f"{have} channels", x, dim - x.dim(), channels, have, "in_channels"
-    )
+    got = f"{have} channel{'' if have == 1 else 's'}"
+    return Misfit("features", words, got, x, dim - x.dim(), channels, have, "in_channels")
 
 
 def _fits(module: Any, x: torch.Tensor, n: int) -> Misfit | None:
@@ -112,9 +113,17 @@ def _fits(module: Any, x: torch.Tensor, n: int) -> Misfit | None:
     for size, k, p, d in zip(x.shape[-n:], kernel, padding, dilation, strict=True):
         span = d * (k - 1) + 1
         if size + 2 * p < span:
-            text = f"at least {span - 2 * p} along each side   kernel_size={k}, padding={p}"
+            least = "x".join([str(span - 2 * p)] * n)
+            text = f"an input of at least {least}   kernel_size={k}, padding={p}"
             return Misfit(
-                "small", text, f"{int(size)}", x, None, span - 2 * p, int(size), "kernel_size"
+                "small",
+                text,
+                "x".join(map(str, x.shape[-n:])),
+                x,
+                None,
+                span - 2 * p,
+                int(size),
+                "kernel_size",
             )
     return None
 
@@ -181,6 +190,27 @@ def _attention(module: Any, x: torch.Tensor) -> Misfit | None:
     )
 
 
+def _keys(module: nn.MultiheadAttention, values: list[Any]) -> Misfit | None:
+    """Check the keys against kdim; the queries are checked against embed_dim."""
+    key = values[1] if len(values) > 1 else None
+    if not isinstance(key, torch.Tensor) or key.dim() == 0 or key.shape[-1] == module.kdim:
+        return None
+    if values[0].shape[-1] != module.embed_dim:
+        return None
+    want, have = module.kdim, int(key.shape[-1])
+    return Misfit("keys", f"keys [*, {want}]   kdim={want}", f"keys of {have}", key, -1, want, have)
+
+
+def _shuffle(module: nn.PixelShuffle, x: torch.Tensor) -> Misfit | None:
+    square = module.upscale_factor**2
+    if x.dim() < 3 or x.shape[-3] % square == 0:
+        return None
+    have = int(x.shape[-3])
+    text = f"[N, C, H, W]   C divisible by {square} (upscale_factor={module.upscale_factor})"
+    want = max(1, round(have / square)) * square
+    return Misfit("features", text, f"{have} channels", x, x.dim() - 3, want, have)
+
+
 def _encoder(module: Any, x: torch.Tensor) -> Misfit | None:
     return _attention(module.self_attn, x)
 
@@ -211,6 +241,10 @@ def _types(module: nn.Module, x: torch.Tensor) -> Misfit | None:
         name = str(want).removeprefix("torch.")
         return _dtype(x, f"{name}, as its weights")
     if x.device != device:
+        if device.type == "meta":
+            return Misfit(
+                "device", f"weights on device {x.device}, as the input", f"weights on {device}", x
+            )
         return Misfit("device", f"device {device}, as its weights", f"device {x.device}", x)
     return None
 
@@ -226,6 +260,7 @@ _CHECKS: dict[type[nn.Module], Callable[[Any, torch.Tensor], Misfit | None]] = {
     nn.MultiheadAttention: _attention,
     nn.TransformerEncoderLayer: _encoder,
     nn.Embedding: _embedding,
+    nn.PixelShuffle: _shuffle,
     nn.modules.pooling._MaxPoolNd: _pool,
     nn.modules.pooling._AvgPoolNd: _pool,
     nn.modules.pooling._AdaptiveAvgPoolNd: _pool,

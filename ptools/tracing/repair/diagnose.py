@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from ptools.errors import PtoolsError
 from ptools.tracing.build import build
-from ptools.tracing.repair import adapt, constructors, rules
+from ptools.tracing.repair import adapt, constructors, faults, figures, rules
 from ptools.tracing.repair.adapt import Adapt
 from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.contracts import misfit
@@ -22,7 +23,7 @@ from ptools.tracing.repair.values import Failure, Fault, Fix
 from ptools.tracing.repair.witness import Crash, Sites, Witness, recording, user_sites
 from ptools.tracing.study import Answer, Question, examine, output_of
 
-_SECONDS = 20.0  # of trying; what was found until then is told
+_SECONDS = 10.0  # of trying; what was found until then is told
 _STEPS = 3  # faults in one model that are repaired one after the other
 
 
@@ -37,7 +38,10 @@ def diagnose(question: Question, answer: Answer) -> Failure:
         None if data_first and data and _settled(case) else _edited(question, case, until, _STEPS)
     )
     if data is None:
+        until = max(until, monotonic() + _SECONDS / 4)
         data = _adapted(question, case, until) or _resized(question, case, until)
+    if code is None and data is not None:
+        code = _grown(question, case, data[0], until)
     found: dict[str, Any] = {"data_first": data_first}
     if code is not None:
         found |= {"fix": code[0], "verified": True, "output": output_of(code[1])}
@@ -112,7 +116,7 @@ def raw(error: BaseException) -> BaseException:
 def _candidates(case: Case) -> Iterator[Candidate]:
     error = case.crash.error
     if isinstance(error, Fault):
-        yield from constructors.for_fault(case, error)
+        yield from faults.candidates(case, error)
         return
     if case.crash.stage == "forward" and case.misfit is not None:
         yield from rules.candidates(case)
@@ -124,9 +128,19 @@ def _candidates(case: Case) -> Iterator[Candidate]:
 
 def _edited(question: Question, case: Case, until: float, steps: int) -> tuple[Fix, Answer] | None:
     """Return the first edit after which everything runs; where none does, try to go on from some."""
+    found, onward = _first(question, case, _candidates(case), until)
+    if found is not None or steps <= 1:
+        return found
+    return _further(onward, case, until, steps)
+
+
+def _first(
+    question: Question, case: Case, candidates: Iterator[Candidate], until: float
+) -> tuple[tuple[Fix, Answer] | None, list[tuple[Question, Answer]]]:
+    """Return the first candidate that repairs, and those that led to another failure."""
     tried: set[tuple[str, str]] = set()
-    onward: list[Question] = []
-    for candidate in _candidates(case):
+    onward: list[tuple[Question, Answer]] = []
+    for candidate in candidates:
         if monotonic() > until:
             break
         changed = _texts(case, candidate)
@@ -137,25 +151,31 @@ def _edited(question: Question, case: Case, until: float, steps: int) -> tuple[F
         attempt = replace(question, texts={**question.texts, file: text})
         answer = examine(attempt, confirm=False)
         if answer.fits and answer.trace is not None:
-            return _fix(file, text), answer
-        if answer.stage != "ctor" and len(onward) < 8:
-            onward.append(attempt)
-    if steps <= 1:
-        return None
-    return _further(onward, case, until, steps)
+            return (_fix(file, text), answer), onward
+        if len(onward) < 6 and _moved(case, answer):
+            onward.append((attempt, answer))
+    return None, onward
+
+
+def _moved(case: Case, answer: Answer) -> bool:
+    """Return whether an edit led to another failure, of which more can be said."""
+    error = raw(answer.error) if answer.error is not None else None
+    return answer.stage != "ctor" and str(error) != str(case.crash.error)
 
 
 def _further(
-    attempts: list[Question], case: Case, until: float, steps: int
+    attempts: list[tuple[Question, Answer]], case: Case, until: float, steps: int
 ) -> tuple[Fix, Answer] | None:
     """A model may have several faults: after an edit it may stop later, and be repaired there."""
-    for attempt in attempts:
-        answer = examine(attempt, confirm=False)
-        if answer.error is None or monotonic() > until:
-            continue
+    for attempt, answer in attempts:
+        if monotonic() > until:
+            return None
         next_case = look_again(attempt, answer)
-        later = next_case.crash.step > case.crash.step or _stage(next_case) > _stage(case)
-        if later and (found := _edited(attempt, next_case, until, steps - 1)) is not None:
+        stage = _stage(next_case) - _stage(case)
+        later = stage > 0 or (stage == 0 and next_case.crash.step > case.crash.step)
+        if not later and not (stage < 0 and next_case.misfit is not None):
+            continue
+        if (found := _edited(attempt, next_case, until, steps - 1)) is not None:
             return found
     return None
 
@@ -193,9 +213,32 @@ def _adapted(question: Question, case: Case, until: float) -> tuple[str, Answer]
 
 
 def _resized(question: Question, case: Case, until: float) -> tuple[str, Answer] | None:
-    if case.crash.stage != "forward":
+    """Try other image sizes, where the failure is a matter of size."""
+    if case.crash.stage != "forward" or not _sized(case):
         return None
-    return _tried(question, adapt.resized(case), min(until, monotonic() + _SECONDS / 4))
+    return _tried(question, adapt.resized(case), until)
+
+
+def _grown(question: Question, case: Case, text: str, until: float) -> tuple[Fix, Answer] | None:
+    """The model fits images of 32x32: a 32 in the source, image_size=32, may become today's size."""
+    match = re.search(r"resize the input to (\d+)x(\d+)", text)
+    if (
+        match is None
+        or match[1] != match[2]
+        or case.inputs[0].shape[-1] != case.inputs[0].shape[-2]
+    ):
+        return None
+    found = figures.replaced(case, int(match[1]), int(case.inputs[0].shape[-1]))
+    return _first(question, case, found, until)[0]
+
+
+def _sized(case: Case) -> bool:
+    found = case.misfit
+    if found is None:
+        return case.crash.function is not None or isinstance(case.crash.error, AssertionError)
+    if found.kind == "features":
+        return isinstance(case.crash.module, torch.nn.Linear)
+    return found.kind in ("small", "value", "shape")
 
 
 def _tried(question: Question, changes: Iterator[Adapt], until: float) -> tuple[str, Answer] | None:

@@ -10,11 +10,15 @@ import torch
 from torch import nn
 
 from ptools.tracing.repair import case as edits
-from ptools.tracing.repair.case import Candidate, Case
+from ptools.tracing.repair import features
+from ptools.tracing.repair.case import Candidate, Case, alias
 from ptools.tracing.repair.sources import Edit, Source
 from ptools.tracing.repair.witness import Origin, each_tensor
 
-_ARITHMETIC = ("add", "sub", "mul", "div", "rsub", "iadd", "radd", "maximum", "minimum", "where")
+_ARITHMETIC = {
+    *("add", "sub", "mul", "div", "true_divide", "truediv", "maximum", "minimum", "where", "pow"),
+    *("iadd", "isub", "imul", "itruediv", "radd", "rsub", "rmul", "rtruediv", "add_", "mul_"),
+}
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -24,7 +28,7 @@ def candidates(case: Case) -> Iterator[Candidate]:
         return
     name = case.crash.name.strip("_").replace("Tensor.", "").strip("_")
     tensors = list(each_tensor((call.args, call.kwargs)))
-    if any(word in name for word in _ARITHMETIC) and len(tensors) >= 2:
+    if name in _ARITHMETIC and len(tensors) >= 2:
         yield from _sum(case, tensors[0], tensors[1])
     elif name in ("cat", "concat", "concatenate", "stack"):
         yield from _cat(case, tensors)
@@ -57,10 +61,7 @@ def _sum(case: Case, a: torch.Tensor, b: torch.Tensor) -> Iterator[Candidate]:
 
 def _project(case: Case, short: torch.Tensor, long: torch.Tensor) -> Iterator[Candidate]:
     """nn.Identity() in the shortcut becomes a 1x1 convolution to the other path's shape."""
-    origin = case.origin(short)
-    if origin is None or origin.module is None or not isinstance(origin.module, nn.Identity):
-        return
-    made = case.creation(origin.module)
+    made = case.creation(_identity(case, short))
     strides = {max(1, -(-s // t)) for s, t in zip(short.shape[2:], long.shape[2:], strict=True)}
     if made is None or len(strides) != 1:
         return
@@ -77,6 +78,16 @@ def _project(case: Case, short: torch.Tensor, long: torch.Tensor) -> Iterator[Ca
                 yield Candidate((source.replace(call, f"{conv}({a}, {b}, 1{rest.format(c)})"),))
     rest = "" if s == 1 else f", stride={s}"
     yield Candidate((source.replace(call, f"{conv}({i}, {o}, 1{rest})"),))
+
+
+def _identity(case: Case, short: torch.Tensor) -> nn.Module | None:
+    """Return the Identity, or empty Sequential, that a shortcut passed unchanged."""
+    origin = case.origin(short)
+    if origin is not None and isinstance(origin.module, nn.Identity):
+        return origin.module
+    inside = case.crash.module.children() if case.crash.module is not None else iter(())
+    plain = (nn.Identity, nn.Sequential)
+    return next((m for m in inside if isinstance(m, plain) and not len(list(m.children()))), None)
 
 
 def _tune(case: Case, tensors: tuple[torch.Tensor, ...]) -> Iterator[Candidate]:
@@ -195,8 +206,6 @@ _wrapped = _operand
 
 def _interpolated(case: Case) -> Iterator[Candidate]:
     """Bring one operand to the other's height and width."""
-    from ptools.tracing.repair.rules import alias
-
     found = _parts(case)
     if found is None or len(found[1]) != 2:
         return
@@ -218,8 +227,6 @@ def _matmul(case: Case) -> Iterator[Candidate]:
 
 def _view(case: Case, tensors: list[torch.Tensor]) -> Iterator[Candidate]:
     """A view that the memory or the number of elements does not allow."""
-    from ptools.tracing.repair import rules
-
     found = case.call(case.crash.sites[0]) if case.crash.sites else None
     if found is None or not tensors or not isinstance(found[1].func, ast.Attribute):
         return
@@ -232,7 +239,7 @@ def _view(case: Case, tensors: list[torch.Tensor]) -> Iterator[Candidate]:
         yield Candidate((Edit(source.file, end - len("view"), end, "reshape"),))
         yield Candidate((edits.wrap(source, func.value, "{}.contiguous()"),))
     linear = _linear_after(case)
-    yield from rules.flattened(case, case.crash.sites[0], prod(x.shape[1:]), linear)
+    yield from features.flattened(case, case.crash.sites[0], prod(x.shape[1:]), linear)
     for node in call.args:
         if edits.value_of(node) != -1:
             yield Candidate((source.replace(node, "-1"),))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ptools.tracing.repair.case import VIEWS
 from ptools.tracing.repair.values import Fault
-from ptools.tracing.repair.witness import each_tensor
+from ptools.tracing.repair.witness import Witness, each_tensor
 
 if TYPE_CHECKING:
     from ptools.tracing.study import Answer, Question
@@ -38,16 +39,45 @@ def look(question: Question, answer: Answer) -> BaseException | None:
     if fault is not None:
         return fault
     try:
-        value = criterion(answer.output, *targets)
+        criterion(answer.output, *targets)
     except Exception as error:
         return _raised(criterion, answer.output, targets, error)
-    if (
-        isinstance(value, torch.Tensor)
-        and device == "cpu"
-        and not bool(torch.isfinite(value).all())
-    ):
-        return None  # noise in, noise out: the size of a loss on random data says nothing
-    return None
+    return _doubled(question, criterion, answer.output)
+
+
+def _doubled(question: Question, criterion: nn.Module, out: Any) -> Fault | None:
+    """CrossEntropyLoss of a Softmax learns slowly, and nothing says why."""
+    if not isinstance(out, torch.Tensor) or out.device.type != "cpu":
+        return None
+    names: tuple[str, ...] = ()
+    if isinstance(criterion, nn.CrossEntropyLoss) and out.dim() >= 2:
+        sums = out.double().sum(1)
+        if torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+            names = ("Softmax", "softmax")
+    elif isinstance(criterion, nn.BCEWithLogitsLoss):
+        names = ("Sigmoid", "sigmoid")
+    inside = bool(((out >= 0) & (out <= 1)).all())
+    return _made_by(question, criterion, names) if names and inside else None
+
+
+def _made_by(question: Question, criterion: nn.Module, names: tuple[str, ...]) -> Fault | None:
+    """Return the fault where the output does come from such a layer or function."""
+    model = question.make().train(question.train)
+    inputs = question.feed(model, "cpu")
+    witness = Witness(model, inputs)
+    with witness, torch.no_grad():
+        out = model(*inputs)
+    origin = witness.origin(out)
+    while origin is not None and origin.label in VIEWS and origin.made_of:
+        origin = witness.origin(origin.made_of[0])
+    what = (origin.type or origin.label.rpartition(".")[2]) if origin is not None else ""
+    if origin is None or what not in names:
+        return None
+    return Fault(
+        "doubled", origin.label if origin.kind == "layer" else "",
+        f"is {what} before {_name(criterion)}, which has its own",
+        "logits, any real numbers", f"probabilities, of {what}", out=out, name=origin.label,
+    )  # fmt: skip
 
 
 def _name(criterion: nn.Module) -> str:
@@ -68,21 +98,26 @@ def _check(criterion: nn.Module, out: Any, targets: list[torch.Tensor]) -> Fault
         return _classes(criterion, out, y)
     if isinstance(criterion, _FLOAT) and not y.is_floating_point():
         return Fault("target_dtype", "", f"{_name(criterion)} cannot take its target",
-                     "a float target, as the output is", _text(y), target=y, out=out)  # fmt: skip
+                     f"a target of {_dtype(out)}, as the output", _text(y), target=y, out=out)  # fmt: skip
     if isinstance(criterion, _SAME) and out.shape != y.shape:
         return _unequal(criterion, out, y)
     return None
 
 
 def _unequal(criterion: nn.Module, out: torch.Tensor, y: torch.Tensor) -> Fault:
-    got = f"{list(y.shape)} target"
     try:
         both = list(torch.broadcast_shapes(out.shape, y.shape))  # type: ignore[no-untyped-call]
     except RuntimeError:
         title = f"{_name(criterion)} cannot compare output and target"
+        expected, got = f"output {list(y.shape)}, as the target", f"output {list(out.shape)}"
+        if out.dim() and y.dim() and out.shape[0] != y.shape[0]:
+            expected, got = (
+                f"batch {int(y.shape[0])}: {expected}",
+                f"batch {int(out.shape[0])}: {got}",
+            )
     else:
         title = f"{_name(criterion)} is silently wrong: output and target broadcast to {both}"
-    expected = f"{list(out.shape)}, the shape of the output"
+        expected, got = f"target {list(out.shape)}, as the output", f"target {list(y.shape)}"
     return Fault("target_shape", "", title, expected, got, target=y, out=out)
 
 
@@ -90,7 +125,7 @@ def _classes(criterion: Any, out: torch.Tensor, y: torch.Tensor) -> Fault | None
     classes = int(out.shape[1 if out.dim() > 1 else 0]) if out.dim() else 0
     want = [*out.shape[:1], *out.shape[2:]] if out.dim() > 1 else []
     title = f"{_name(criterion)} cannot take its target"
-    labels = f"{want} of int64 (Long), 0 to {classes - 1}"
+    labels = f"{want} of int64 (Long), {classes} class{'' if classes == 1 else 'es'} (0 to {classes - 1})"
     if y.is_floating_point():
         if y.shape == out.shape and isinstance(criterion, nn.CrossEntropyLoss):
             return None  # class probabilities
@@ -104,8 +139,10 @@ def _classes(criterion: Any, out: torch.Tensor, y: torch.Tensor) -> Fault | None
     if y.device.type == "cpu" and y.numel():
         kept = y[y != getattr(criterion, "ignore_index", -100)]
         if kept.numel() and (int(kept.max()) >= classes or int(kept.min()) < 0):
-            got = f"labels {int(kept.min())} to {int(kept.max())} for {classes} outputs"
-            return Fault("label_range", "", title, labels, got, target=y, out=out, classes=classes)
+            most, least = int(kept.max()), int(kept.min())
+            got = f"label {most if most >= classes else least}, {classes} outputs"
+            return Fault("label_range", "", title, labels, got, target=y, out=out, classes=classes,
+                         most=most)  # fmt: skip
     return None
 
 
@@ -119,6 +156,11 @@ def _label_shape(
     if out.dim() and y.dim() and out.shape[0] != y.shape[0]:
         expected = f"batch {int(y.shape[0])}, as the target {list(y.shape)}"
         got = f"batch {int(out.shape[0])}: output {list(out.shape)}"
+    elif y.dim() == out.dim() - 1 and out.dim() > 1:  # the output is what is laid out otherwise
+        expected = f"output {[*out.shape[:1], 'C', *y.shape[1:]]} for the target {list(y.shape)}"
+        if out.dim() == 3 and out.shape[1] == y.shape[1]:
+            expected = f"output [N, C, L] = {[int(out.shape[i]) for i in (0, 2, 1)]}"
+        expected, got = expected.replace("'", ""), f"output {list(out.shape)}"
     return Fault("label_shape", "", title, expected, got, target=y, out=out, want=want)
 
 
@@ -139,4 +181,8 @@ def _raised(
 
 
 def _text(x: torch.Tensor) -> str:
-    return f"{list(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
+    return f"{list(x.shape)} of {_dtype(x)}"
+
+
+def _dtype(x: torch.Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")

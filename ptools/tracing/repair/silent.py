@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ptools.tracing.repair import layout
 from ptools.tracing.repair.values import Fault
 from ptools.tracing.repair.witness import Witness, each_tensor
 
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 def look(question: Question, model: nn.Module, answer: Answer) -> Fault | None:
     """Return what is wrong with a model that ran, or None."""
-    return _unregistered(model) or _nothing(model, answer) or _mixed(question, model, answer)
+    return (
+        _unregistered(model)
+        or _loose(model)
+        or _nothing(model, answer)
+        or _mixed(question, model, answer)
+        or layout.look(question, answer)
+    )
 
 
 def _unregistered(model: nn.Module) -> Fault | None:
@@ -39,8 +46,31 @@ def _unregistered(model: nn.Module) -> Fault | None:
             return Fault(
                 "unregistered", layer,
                 f"is a plain {kind}: its {len(found)} layers are not registered",
-                f"parameters() > 0: the {size:,} of the layers in it",
-                "0 parameters: optimizer, state_dict() and .to() never see them",
+                f"nn.Module{'Dict' if kind == 'dict' else 'List'}: parameters() > 0, {size:,} in it",
+                f"a {kind}: 0 parameters for optimizer, state_dict() and .to()",
+                attribute=attribute, container=kind, owner=module,
+            )  # fmt: skip
+    return None
+
+
+def _loose(model: nn.Module) -> Fault | None:
+    """Parameters in a plain list or dict are unknown to parameters() too."""
+    known = {id(p) for p in model.parameters()}
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_") or not isinstance(value, (list, tuple, dict)):
+                continue
+            items = list(value.values() if isinstance(value, dict) else value)
+            found = [p for p in items if isinstance(p, nn.Parameter) and id(p) not in known]
+            if not found or not any(p.requires_grad for p in found):
+                continue
+            kind = type(value).__name__
+            layer = f"{name}.{attribute}" if name else attribute
+            return Fault(
+                "parameters", layer,
+                f"is a plain {kind}: its {len(found)} parameters are not registered",
+                "nn.ParameterDict" if kind == "dict" else "nn.ParameterList",
+                f"a {kind}: optimizer, state_dict() and .to() never see them",
                 attribute=attribute, container=kind, owner=module,
             )  # fmt: skip
     return None

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
+from difflib import get_close_matches
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from ptools.errors import cause, one_line
 from ptools.tracing.repair.case import Case
 from ptools.tracing.repair.contracts import Misfit
+from ptools.tracing.repair.sources import Site
 from ptools.tracing.repair.values import Failure, Fault
 from ptools.tracing.repair.witness import each_tensor
 
@@ -66,8 +71,8 @@ def _where(file: str | None, line: int | None, kind: str = "") -> str:
 
 
 def _constructor(case: Case) -> Failure:
-    """The statement `self.attn = nn.MultiheadAttention(...)` names the layer that cannot be made."""
-    layer, kind, file, line, text = "", "", None, None, ""
+    """The statements `self.block = Block(...)`, `self.attn = ...` name the layer that cannot be made."""
+    kind, file, line, text = "", None, None, ""
     if case.crash.sites:
         site = case.crash.sites[0]
         file, line = site.file, site.line
@@ -75,27 +80,39 @@ def _constructor(case: Case) -> Failure:
         if found is not None:
             source, node = found
             text = " ".join(source.code(node).split())
-            statement = source.statement(node)
-            if isinstance(statement, ast.Assign) and isinstance(
-                statement.targets[0], ast.Attribute
-            ):
-                layer = statement.targets[0].attr
-            if isinstance(node, ast.Call):
-                kind = source.code(node.func).rpartition(".")[2]
+            kind = source.code(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+    layer = ".".join(filter(None, map(partial(_assigned, case), reversed(case.crash.sites))))
     message = one_line(case.crash.error, 160)
     if "before Module.__init__() call" in message:
         layer, kind = "", ""
         message = "sets a layer before super().__init__() was called"
+    expected, got = _wanted(case, message)
     return Failure(
-        layer, kind, file, line, _expected(message), text or message, message,
+        layer, kind, file, line, expected, got or text or message, message,
         f"{layer or 'the model'}{_where(file, line, kind)} cannot be made: {message}", stage="ctor",
     )  # fmt: skip
 
 
-def _expected(message: str) -> str:
+def _assigned(case: Case, site: Site) -> str:
+    """Return the attribute that the statement at a site sets: attn of self.attn = ..."""
+    found = case.expression(site)
+    statement = found[0].statement(found[1]) if found is not None else None
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Attribute):
+        return statement.targets[0].attr
+    return ""
+
+
+def _wanted(case: Case, message: str) -> tuple[str, str]:
+    """Return what was expected and given, where the exception says it in its own way."""
+    error = case.crash.error
     if "super().__init__()" in message:
-        return "super().__init__() first in the constructor"
-    return message
+        return "super().__init__() first in the constructor", str(error)
+    if isinstance(error, AttributeError) and error.name:
+        return (
+            f"a name that {one_line(getattr(error.obj, '__name__', 'the object'))} has",
+            error.name,
+        )
+    return message, ""
 
 
 def _misfit(case: Case, found: Misfit) -> Failure:
@@ -156,15 +173,19 @@ def _function(case: Case) -> Failure:
         list(each_tensor((crash.function.args, crash.function.kwargs))) if crash.function else []
     )
     name = crash.name.replace("Tensor.", "").strip("_")
-    if len(tensors) >= 2 and name in _VERBS:
+    spoken = re.findall(r"[\[(](\d+(?:, ?\d+)+)[\])]", message)
+    if len(spoken) == 2 and "xpected" in message:
+        expected, got = (f"[{shape}]" for shape in spoken)
+        title = message
+    elif len(tensors) >= 2 and name in _VERBS:
         a, b = tensors[0], tensors[1]
         expected = f"{list(a.shape)}   {_story(case, a)}".rstrip()
         got = f"{list(b.shape)}   {_story(case, b)}".rstrip()
         title = f"cannot {_VERBS[name]} {list(a.shape)} and {list(b.shape)}"
     elif tensors:
         got = f"{name} of {list(tensors[0].shape)}   {_story(case, tensors[0])}".rstrip()
-    else:
-        expected, got = _names(crash.error)
+    elif not spoken:
+        expected, got = _names(case)
         title = message
     return Failure(
         crash.layer, kind, file, line, expected, got, got or cause(crash.error),
@@ -172,9 +193,23 @@ def _function(case: Case) -> Failure:
     )  # fmt: skip
 
 
-def _names(error: BaseException) -> tuple[str, str]:
-    if isinstance(error, NotImplementedError):
-        return "a method called forward", one_line(error, 160)
+def _names(case: Case) -> tuple[str, str]:
+    """Return what was looked for and what is there, where a name or an argument is wrong."""
+    error = case.crash.error
+    owner = case.crash.module if case.crash.module is not None else case.model
+    if isinstance(error, NotImplementedError) and owner is not None:
+        own = [n for n, v in vars(type(owner)).items() if callable(v) and n != "__init__"]
+        what = (
+            f"{type(owner).__name__} has {', '.join(own)}"
+            if own
+            else f"{type(owner).__name__} has none"
+        )
+        return "a method called forward", what
     if isinstance(error, AttributeError) and error.name:
-        return f"an attribute called {error.name}", one_line(error, 160)
+        known = (
+            [n for n, _ in error.obj.named_children()] if isinstance(error.obj, nn.Module) else []
+        )
+        close = get_close_matches(error.name, known, n=1, cutoff=0.5)
+        expected = close[0] if close else f"self.{error.name}, set in __init__()"
+        return expected, f"{error.name}, which {type(error.obj).__name__} has not"
     return one_line(error, 160), cause(error)[:160]

@@ -32,6 +32,7 @@ class Origin(NamedTuple):
     made_of: tuple[torch.Tensor, ...] = ()
     site: Site | None = None  # the user's expression that called it
     module: nn.Module | None = None
+    before: Any = None  # the origin it had until this layer changed it in place
 
 
 class View(NamedTuple):
@@ -77,6 +78,7 @@ class Witness(TorchFunctionMode):
         self.origins: dict[int, Origin] = {}
         self.steps = 0
         self.views: list[View] = []
+        self.sequences: list[tuple[nn.Module, str, tuple[int, ...]]] = []  # not batch_first
         self.failed: tuple[BaseException, Call, str] | None = None
         self._alive: list[Any] = []  # an id is of one tensor only while that tensor lives
         for place, tensor in enumerate(inputs):
@@ -98,7 +100,8 @@ class Witness(TorchFunctionMode):
     def _note(self, value: Any, origin: Origin) -> None:
         for tensor in each_tensor(value):
             self._alive.append(tensor)
-            self.origins[id(tensor)] = origin
+            before = self.origins.get(id(tensor))
+            self.origins[id(tensor)] = origin._replace(before=before)
         if isinstance(value, (tuple, list, dict)):
             self._alive.append(value)
             self.origins[id(value)] = origin
@@ -106,6 +109,9 @@ class Witness(TorchFunctionMode):
     def _returned(self, module: nn.Module, args: Any, output: Any) -> None:
         self.steps += 1
         name = self.names.get(module)
+        first = next(each_tensor(args), None)
+        if not_batch_first(module) and first is not None and first.dim() == 3:
+            self.sequences.append((module, name or "", tuple(first.shape)))
         simple = type(module).__module__.startswith("torch.") and not isinstance(
             module, (nn.Sequential, nn.ModuleList)
         )
@@ -165,6 +171,13 @@ def _here() -> Site | None:
             return where
         frame = frame.f_back
     return None
+
+
+def not_batch_first(module: nn.Module) -> bool:
+    """Return whether a layer takes its sequences as (L, N, C)."""
+    if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        module = module.self_attn
+    return getattr(module, "batch_first", None) is False
 
 
 def each_tensor(value: Any) -> Iterator[torch.Tensor]:
