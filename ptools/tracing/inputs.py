@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from ptools.errors import UsageError
@@ -15,6 +16,8 @@ DTYPES = (
     "float32", "float64", "float16", "bfloat16",
     "int64", "int32", "int16", "int8", "uint8", "bool", "complex64",
 )  # fmt: skip
+_VALUES = {"bool": 2, "int8": 2**7, "uint8": 2**8, "int16": 2**15, "int32": 2**31}
+_MOST = 2**48  # elements: what torch can still address with a batch in front
 _SPEC = re.compile(
     r"(?P<sizes>-?[0-9]{1,18}([x×,]-?[0-9]{1,18})*)?(:(?P<dtype>\w+)(:(?P<below>[0-9]{1,18}))?)?"
 )
@@ -79,9 +82,17 @@ def parse(text: str) -> Input:
         raise UsageError(
             f"'{text}': values are below the bound, which is at least 1: 16:int64:1000."
         )
+    if below is not None and below > _VALUES.get(dtype or "", below):
+        raise UsageError(
+            f"'{text}': {dtype} has no values up to {below - 1}; write int64 in its place."
+        )
     sizes = tuple(int(part) for part in re.split("[x×,]", match["sizes"])) if match["sizes"] else ()
     if min(sizes, default=1) < 1:
         raise UsageError(f"'{text}': every size must be at least 1.")
+    if prod(sizes) > _MOST:
+        raise UsageError(
+            f"'{text}': no tensor has {prod(sizes):.0e} elements; write smaller sizes."
+        )
     return Input(sizes, dtype, below)
 
 

@@ -33,6 +33,8 @@ class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         import importlib
 
+        if name.startswith("__") and name != "__path__":  # inspect asks every module for its file
+            raise AttributeError(name)
         _leave(self)
         found = getattr(importlib.import_module(_NAME), name)
         _run_as_it_stands(self.exits)

@@ -101,7 +101,14 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def run(self, inputs: Sequence[torch.Tensor]) -> Any:
         """Call the model while watching it, as training would: with gradients."""
-        with torch.enable_grad(), self:
+        with ExitStack() as exits:
+            for handle in self._hooks():
+                exits.callback(handle.remove)
+            exits.enter_context(_plain_kernels())
+            if self._activations:
+                exits.enter_context(saved_tensors_hooks(self._keep, _given_back))
+            exits.enter_context(torch.enable_grad())
+            exits.enter_context(self)
             return self.model(*inputs)
 
     def _survey(self) -> None:
@@ -116,20 +123,6 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 storage = None if nn.parameter.is_lazy(tensor) else _storage(tensor)
                 if storage is not None:
                     self._weights.setdefault(storage._cdata, (storage, layer))
-
-    def __enter__(self) -> Watch:
-        self._exits = ExitStack()
-        for handle in self._hooks():
-            self._exits.callback(handle.remove)
-        self._exits.enter_context(_plain_kernels())
-        if self._activations:
-            self._exits.enter_context(saved_tensors_hooks(self._keep, _given_back))
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self._exits.close()
 
     def _hooks(self) -> Iterator[RemovableHandle]:
         yield register_module_forward_pre_hook(self._begin)
@@ -149,7 +142,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _end(self, module: nn.Module, args: Any, output: Any) -> None:
         layer = self._layers.get(module)
-        if layer is None or not self.stack:
+        if layer is None or not self.stack or self.stack[-1] is not layer:
             return
         self.stack.pop()
         if layer.output is None:
@@ -258,7 +251,9 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._layers[inner].used = True
         for module in self.model.modules():  # a ModuleList does not run, what it holds does
             layer = self._layers[module]
-            layer.used = layer.used or any(self._layers[m].used for m in module.modules())
+            inside = list(module.modules())
+            empty = not (layer.leaf or layer.params or inside[1:])
+            layer.used = layer.used or empty or any(self._layers[m].used for m in inside)
         for address, (storage, layer) in self._kept.items():
             if address not in self._weights:
                 layer.activation_bytes += storage.nbytes()

@@ -180,7 +180,7 @@ def failure(found: Failure) -> list[str]:
 def _code(found: Failure) -> list[str]:
     if found.fix is None:
         return []
-    texts = list(found.fix.lines) or [found.fix.new.strip()]
+    texts = list(found.fix.lines) or found.fix.new.strip().splitlines()[:1]
     if len(texts) > 2:
         texts = [*texts[:1], f"... and {len(texts) - 1} more changes (--json has the text)"]
     if found.fix.file is None:

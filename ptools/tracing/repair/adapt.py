@@ -199,7 +199,7 @@ def targets(fault: Fault) -> Iterator[Adapt]:
             "255 marks what is not labelled: CrossEntropyLoss(ignore_index=255)",
             lambda y: torch.where(y == 255, -100, y % fault.detail["classes"]),
         )
-    elif fault.kind == "label_range" and fault.detail["most"] == fault.detail["classes"]:
+    elif fault.kind == "label_range" and fault.detail["most"] == fault.detail["classes"] > 1:
         yield made("labels start at 0: y - 1", lambda y: (y - 1).clamp(min=0))
     if fault.kind in ("label_shape", "target_shape", "loss", "label_dtype", "target_dtype"):
         for text, change in _reshapes(y, out):

@@ -11,9 +11,9 @@ from math import gcd
 
 from torch import nn
 
-from ptools.tracing.repair import case as edits
-from ptools.tracing.repair import kinds
-from ptools.tracing.repair.case import Candidate, Case, at_call
+from ptools.tracing.repair import edits, kinds
+from ptools.tracing.repair.case import Candidate, Case
+from ptools.tracing.repair.edits import at_call
 from ptools.tracing.repair.sources import Edit, Source, is_users
 
 
@@ -236,7 +236,8 @@ def _name(case: Case, error: AttributeError | NameError) -> Iterator[Candidate]:
         for node in ast.walk(source.tree):
             if isinstance(node, ast.Attribute) and node.attr == wrong:
                 _, end = source.span(node)
-                for close in get_close_matches(wrong, known, n=3, cutoff=0.5):
+                near = get_close_matches(wrong, known, n=3, cutoff=0.5)
+                for close in sorted(near, key=lambda n: source.text.count(f"self.{n}")):
                     yield Candidate.of(Edit(file, end - len(wrong), end, close))
 
 

@@ -36,7 +36,7 @@ def misfit(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     if isinstance(first, nn.Module):
         return Misfit("module", "a Tensor", f"the module {type(first).__name__} itself")
     if isinstance(first, (tuple, list)) and not isinstance(module, (nn.Sequential, nn.RNNBase)):
-        return Misfit("tuple", "a Tensor", f"a {type(first).__name__} of {len(first)}")
+        return Misfit("tuple", "a Tensor", _kind(first))
     if isinstance(first, dict):
         return Misfit("tuple", "a Tensor", f"a dict with {', '.join(map(str, first))}")
     if first is None:
@@ -54,6 +54,14 @@ def misfit(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return _types(module, first)
 
 
+def _kind(value: Any) -> str:
+    """Return what a tuple is: a tuple of 2; torch.return_types.max of values and indices."""
+    kind = type(value)
+    if kind.__module__ == "torch.return_types":
+        return f"torch.return_types.{kind.__name__}, a tuple of {len(value)}"
+    return f"a {kind.__name__} of {len(value)}"
+
+
 def _features(
     x: torch.Tensor, dim: int, want: int, parameter: str, words: str = ""
 ) -> Misfit | None:
@@ -64,7 +72,8 @@ def _features(
         shape = f"[N, {want}]"
     text = f"{shape}   {words}{parameter}={want}"
     have = int(x.shape[dim])
-    return Misfit("features", text, f"{have} {parameter}", x, dim, want, have, parameter)
+    what = "channels" if parameter.startswith("num_") else "features"
+    return Misfit("features", text, f"{have} {what}", x, dim, want, have, parameter)
 
 
 def _rank(x: torch.Tensor, allowed: tuple[int, ...], form: str) -> Misfit | None:

@@ -20,7 +20,7 @@ from ptools.tracing.repair.contracts import misfit
 from ptools.tracing.repair.sources import edited, exchange, new_statements
 from ptools.tracing.repair.story import describe
 from ptools.tracing.repair.values import Failure, Fault, Fix
-from ptools.tracing.repair.witness import Crash, Sites, Witness, recording, user_sites
+from ptools.tracing.repair.witness import Crash, Sites, Witness, each_tensor, recording, user_sites
 from ptools.tracing.study import Answer, Question, examine, output_of
 
 _SECONDS = 10.0  # of trying; what was found until then is told
@@ -42,6 +42,10 @@ def diagnose(question: Question, answer: Answer) -> Failure:
         data = _adapted(question, case, until) or _resized(question, case, until)
     if code is None and data is not None:
         code = _grown(question, case, data[0], until)
+    if code is not None and data is not None and not _keeps_batch(question, code[1]):
+        code = None
+    if data is not None and isinstance(case.crash.error, Fault):
+        data_first = case.crash.error.kind in ("label_dtype", "target_dtype", "label_range")
     found: dict[str, Any] = {"data_first": data_first}
     if code is not None:
         found |= {"fix": code[0], "verified": True, "output": output_of(code[1])}
@@ -140,6 +144,7 @@ def _first(
     """Return the first candidate that repairs, and those that led to another failure."""
     tried: set[tuple[str, str]] = set()
     onward: list[tuple[Question, Answer]] = []
+    second: tuple[Fix, Answer] | None = None  # it runs, but gives another number of rows
     for candidate in candidates:
         if monotonic() > until:
             break
@@ -151,10 +156,21 @@ def _first(
         attempt = replace(question, texts={**question.texts, file: text})
         answer = examine(attempt, confirm=False)
         if answer.fits and answer.trace is not None:
-            return (_fix(file, text), answer), onward
+            found = (_fix(file, text), answer)
+            if _keeps_batch(question, answer):
+                return found, onward
+            second = second or found
+            continue
         if len(onward) < 6 and _moved(case, answer):
             onward.append((attempt, answer))
-    return None, onward
+    return second, onward
+
+
+def _keeps_batch(question: Question, answer: Answer) -> bool:
+    """Return whether as many rows come out as went in; a repair that loses some is a poor one."""
+    out = next(each_tensor(answer.output), None)
+    batch = question.inputs[0].shape[:1] if question.inputs else ()
+    return out is None or not batch or tuple(out.shape[:1]) == tuple(batch)
 
 
 def _moved(case: Case, answer: Answer) -> bool:

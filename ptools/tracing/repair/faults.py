@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ptools.tracing.repair import case as edits
-from ptools.tracing.repair import features, figures, kinds
-from ptools.tracing.repair.case import Candidate, Case, alias
+from ptools.tracing.repair import edits, features, figures, kinds
+from ptools.tracing.repair.case import Candidate, Case
+from ptools.tracing.repair.edits import alias
 from ptools.tracing.repair.sources import Edit, Source
 from ptools.tracing.repair.values import Fault
 from ptools.tracing.repair.witness import not_batch_first
@@ -92,7 +92,7 @@ def _output(case: Case, fault: Fault) -> Iterator[Candidate]:
         if out.shape[0] != y.shape[0]:
             yield from _batch_first(case)
             yield from _straddling(case)
-            yield from _joined(case)
+            yield from features.joined(case)
         if out.dim() >= 3 and out.shape != y.shape:
             yield from _enlarged(case, out, y)
         yield from _returned(case, _templates(fault, out, y))
@@ -140,17 +140,6 @@ def _batch_first(case: Case) -> Iterator[Candidate]:
                 if isinstance(node, ast.Subscript) and source.code(node.slice) == "-1":
                     text = f"{source.code(node.value)}[:, -1]"
                     yield Candidate.of(edit, source.replace(node, text))
-
-
-def _joined(case: Case) -> Iterator[Candidate]:
-    """torch.cat without dim joins along the batch."""
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            name = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
-            if isinstance(node, ast.Call) and name in ("cat", "concat") and len(node.args) == 1:
-                yield Candidate.of(edits.add_keyword(source, node, "dim=-1"))
-                yield Candidate.of(edits.add_keyword(source, node, "dim=1"))
 
 
 def _enlarged(case: Case, out: torch.Tensor, y: torch.Tensor) -> Iterator[Candidate]:

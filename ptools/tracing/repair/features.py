@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ptools.tracing.repair import case as edits
-from ptools.tracing.repair.case import Candidate, Case, alias, at_call
+from ptools.tracing.repair import edits
+from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.contracts import Misfit
+from ptools.tracing.repair.edits import alias, around_call, at_call
 from ptools.tracing.repair.sources import Edit, Source
 
 _OUT = {
@@ -27,8 +28,13 @@ def features(case: Case, found: Misfit) -> Iterator[Candidate]:
     x, module = found.tensor, case.crash.module
     assert x is not None
     assert module is not None
+    swapped = x.dim() == 3 and x.shape[2] > 1 and found.want == x.shape[1] != found.have
+    if swapped:
+        yield from _layout(case, found, x)
     if isinstance(module, nn.Linear):
         yield from _flatten(case, x, module)
+    if x.dim() == 2 and found.have and found.want and found.want % found.have == 0:
+        yield from joined(case)
     yield from _layout(case, found, x)
     if found.have is not None and found.parameter:
         yield from _resize_layer(case, module, found.parameter, found.have)
@@ -85,6 +91,10 @@ def _from_convolution(case: Case, x: torch.Tensor) -> bool:
 
 def _reflatten(case: Case, x: Any, module: nn.Module | None) -> Iterator[Candidate]:
     """Replace a view or flatten that gives up the batch by one that keeps it."""
+    start = case.origin(x)
+    if start is not None and isinstance(start.module, nn.Flatten) and x.dim() == 1:
+        for edit in edits.set_argument(case, start.module, "start_dim", 1):
+            yield Candidate.of(edit)
     origin = case.origin(x)
     for _ in range(4):  # a ReLU may stand between
         if origin is None or origin.kind != "function" or "drop" in origin.label:
@@ -134,6 +144,8 @@ def _layout(case: Case, found: Misfit, x: torch.Tensor) -> Iterator[Candidate]:
     want, shape = found.want, list(x.shape)
     if want is None or want not in shape:
         return
+    if isinstance(case.crash.module, (nn.LayerNorm, nn.modules.batchnorm._NormBase)):
+        yield from _normalised(case, x)
     if x.dim() == 3 and want in shape[1:]:
         yield from at_call(case, "{}.transpose(1, 2)")
     if x.dim() == 3 and want == shape[0]:
@@ -142,6 +154,31 @@ def _layout(case: Case, found: Misfit, x: torch.Tensor) -> Iterator[Candidate]:
         yield from at_call(case, "{}.permute(0, 3, 1, 2)")
     if x.dim() == 4 and shape[1] == want:
         yield from at_call(case, "{}.permute(0, 2, 3, 1)")
+
+
+def _normalised(case: Case, x: torch.Tensor) -> Iterator[Candidate]:
+    """A norm over another dimension: there and back again."""
+    if x.dim() == 3:
+        yield from around_call(case, "{}.transpose(1, 2)", "{}.transpose(1, 2)")
+    if x.dim() == 4:
+        yield from around_call(case, "{}.permute(0, 2, 3, 1)", "{}.permute(0, 3, 1, 2)")
+
+
+def joined(case: Case) -> Iterator[Candidate]:
+    """torch.cat without dim, or with dim=0, joins along the batch."""
+    for file in case.files():
+        source = case.source(file)
+        for node in ast.walk(source.tree):
+            name = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+            if not isinstance(node, ast.Call) or name not in ("cat", "concat"):
+                continue
+            old = node.args[1] if len(node.args) > 1 else None
+            old = next((k.value for k in node.keywords if k.arg in ("dim", "axis")), old)
+            for dim in ("1", "-1"):
+                if old is None:
+                    yield Candidate.of(edits.add_keyword(source, node, f"dim={dim}"))
+                elif source.code(old) == "0":
+                    yield Candidate.of(source.replace(old, dim))
 
 
 def _producer(case: Case, x: torch.Tensor, found: Misfit) -> Iterator[Candidate]:

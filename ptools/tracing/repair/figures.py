@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 
 import torch
 
-from ptools.tracing.repair import case as edits
+from ptools.tracing.repair import edits
 from ptools.tracing.repair.case import Candidate, Case
 
 

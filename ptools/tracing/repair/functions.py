@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from math import prod
 
 import torch
 from torch import nn
 
-from ptools.tracing.repair import case as edits
-from ptools.tracing.repair import features
-from ptools.tracing.repair.case import Candidate, Case, alias
+from ptools.tracing.repair import edits, features, figures
+from ptools.tracing.repair.case import Candidate, Case
+from ptools.tracing.repair.edits import alias
 from ptools.tracing.repair.sources import Edit, Source
 from ptools.tracing.repair.witness import Origin, each_tensor
 
@@ -32,11 +33,15 @@ def candidates(case: Case) -> Iterator[Candidate]:
         yield from _sum(case, tensors[0], tensors[1])
     elif name in ("cat", "concat", "concatenate", "stack"):
         yield from _cat(case, tensors)
-    elif name in ("matmul", "mm", "bmm", "rmatmul", "einsum", "baddbmm") and len(tensors) >= 2:
+    elif (
+        name in ("matmul", "mm", "bmm", "rmatmul", "spmm", "smm", "baddbmm", "mv")
+        and len(tensors) >= 2
+    ):
         yield from _matmul(case)
     elif name in ("view", "reshape", "unflatten"):
         yield from _view(case, tensors)
     elif "pool" in name:
+        yield from _adaptive(case, tensors)
         yield from _keywords(case, "ceil_mode=True", "padding=1")
     elif name == "linear" and tensors:
         yield from _wrapped(case, "torch.flatten({}, 1)")
@@ -50,7 +55,13 @@ def _sum(case: Case, a: torch.Tensor, b: torch.Tensor) -> Iterator[Candidate]:
         for one, other in ((b, a), (a, b)):
             yield from _project(case, one, other)
         yield from _tune(case, (a, b))
-        yield from _interpolated(case)
+    if b.dim() == 1 and a.dim() >= 3 and a.shape[1] == b.shape[0]:
+        yield from _operand(case, "{}[:" + ", None" * (a.dim() - 2) + "]")
+    if b.dim() == 2 and a.dim() == 4 and a.shape[1] == b.shape[1]:
+        yield from _operand(case, "{}[:, :, None, None]")
+    if b.dim() == 1:  # a bias
+        yield from figures.replaced(case, int(b.shape[0]), int(a.shape[-1]))
+        yield from figures.candidates(case)
     if abs(a.dim() - b.dim()) == 1 or a.dim() == b.dim() == 2:
         yield from _operand(case, "{}.unsqueeze(-1)", "{}.unsqueeze(1)", "{}.squeeze(-1)")
     if a.dim() == b.dim():
@@ -91,32 +102,44 @@ def _identity(case: Case, short: torch.Tensor) -> nn.Module | None:
 
 
 def _tune(case: Case, tensors: tuple[torch.Tensor, ...]) -> Iterator[Candidate]:
-    """Change one setting of one layer on the way to the operands."""
-    for origin in _upstream(case, tensors):
-        module = origin.module
+    """Change one setting of one layer on the way to the operands, the mildest first."""
+    layers = [origin.module for origin in _upstream(case, tensors)]
+    padded: list[Edit] = []
+    for module in layers:
         if isinstance(module, nn.modules.conv._ConvTransposeNd):
             yield from _set(case, module, "output_padding", 1)
-        elif isinstance(module, nn.modules.conv._ConvNd):
-            kernel, dilation = int(module.kernel_size[0]), int(module.dilation[0])
-            if kernel > 1 and not isinstance(module.padding, str):
-                yield from _set(case, module, "padding", dilation * (kernel - 1) // 2)
-    for origin in _upstream(case, tensors):
-        module = origin.module
-        if isinstance(module, nn.modules.conv._ConvNd):
-            for want in dict.fromkeys(int(t.shape[1]) for t in tensors if t.dim() > 1):
-                if want != module.out_channels:
-                    yield from _set(case, module, "out_channels", want)
-            if module.stride[0] > 1:
-                yield from _set(case, module, "stride", 1)
-        elif isinstance(module, nn.Linear):
-            for want in dict.fromkeys(int(t.shape[-1]) for t in tensors):
-                if want != module.out_features:
-                    yield from _set(case, module, "out_features", want)
-        elif isinstance(module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)):
-            kernel = edits_first(module.kernel_size)
-            if kernel > 1:
-                yield from _set(case, module, "padding", kernel // 2)
-            yield from _set(case, module, "ceil_mode", "True")
+        elif isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module.padding, str):
+            same = int(module.dilation[0]) * (int(module.kernel_size[0]) - 1) // 2
+            if same > int(module.padding[0]):
+                yield from _set(case, module, "padding", same)
+                padded += list(edits.set_argument(case, module, "padding", same))[:1]
+                if len(padded) > 1:
+                    yield Candidate(tuple(dict.fromkeys(padded)))
+    if all(t.shape[:2] == tensors[0].shape[:2] for t in tensors) or case.crash.name == "cat":
+        yield from _interpolated(case, tensors)
+    for module in filter(None, layers):
+        yield from _reshaped(case, module, tensors)
+
+
+def _reshaped(
+    case: Case, module: nn.Module, tensors: tuple[torch.Tensor, ...]
+) -> Iterator[Candidate]:
+    """Let one layer give as many channels as the other path, keep its size, or round up."""
+    if isinstance(module, nn.modules.conv._ConvNd):
+        for want in dict.fromkeys(int(t.shape[1]) for t in tensors if t.dim() > 1):
+            if want != module.out_channels:
+                yield from _set(case, module, "out_channels", want)
+        if module.stride[0] > 1:
+            yield from _set(case, module, "stride", 1)
+    elif isinstance(module, nn.Linear):
+        for want in dict.fromkeys(int(t.shape[-1]) for t in tensors):
+            if want != module.out_features:
+                yield from _set(case, module, "out_features", want)
+    elif isinstance(module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)):
+        kernel = edits_first(module.kernel_size)
+        if kernel > 1:
+            yield from _set(case, module, "padding", kernel // 2)
+        yield from _set(case, module, "ceil_mode", "True")
 
 
 def edits_first(value: object) -> int:
@@ -148,7 +171,6 @@ def _cat(case: Case, tensors: list[torch.Tensor]) -> Iterator[Candidate]:
     """torch.cat of different sizes: a decoder off by one, odd sizes, the wrong dimension."""
     if tensors and len({t.dim() for t in tensors}) == 1:
         yield from _tune(case, tuple(tensors))
-        yield from _interpolated(case)
         yield from _other_dimension(case, tensors[0].dim())
     else:
         yield from _operand(case, "{}.unsqueeze(1)", "{}.unsqueeze(-1)", "{}.flatten(1)",
@@ -204,15 +226,20 @@ def _operand(case: Case, *templates: str) -> Iterator[Candidate]:
 _wrapped = _operand
 
 
-def _interpolated(case: Case) -> Iterator[Candidate]:
-    """Bring one operand to the other's height and width."""
+def _interpolated(case: Case, tensors: tuple[torch.Tensor, ...]) -> Iterator[Candidate]:
+    """Bring the smaller operand to the other's height and width."""
     found = _parts(case)
-    if found is None or len(found[1]) != 2:
+    if found is None or len(found[1]) != 2 or len(tensors) != 2:
         return
     source, (a, b) = found
     name = alias(source, "torch.nn.functional")
-    for one, other in ((a, b), (b, a)):
-        text = f"{name}interpolate({source.code(one)}, size={source.code(other)}.shape[2:])"
+    pairs = [(a, b), (b, a)] if tensors[0].shape[2:] <= tensors[1].shape[2:] else [(b, a), (a, b)]
+    for one, other in pairs:
+        if isinstance(other, ast.Name):
+            text = f"{name}interpolate({source.code(one)}, size={source.code(other)}.shape[2:])"
+            yield Candidate((source.replace(one, text),))
+    for one, size in zip((a, b), (tensors[1].shape[2:], tensors[0].shape[2:]), strict=True):
+        text = f"{name}interpolate({source.code(one)}, size={tuple(map(int, size))})"
         yield Candidate((source.replace(one, text),))
 
 
@@ -244,6 +271,17 @@ def _view(case: Case, tensors: list[torch.Tensor]) -> Iterator[Candidate]:
         if edits.value_of(node) != -1:
             yield Candidate((source.replace(node, "-1"),))
             yield Candidate((source.replace(node, f"{source.code(func.value)}.size(0)"),))
+
+
+def _adaptive(case: Case, tensors: list[torch.Tensor]) -> Iterator[Candidate]:
+    """F.avg_pool2d(x, 7) of less than 7x7 is meant for everything that is left."""
+    found = case.last_call()
+    match = re.search(r"(avg|max)_pool(\d)d", case.crash.name)
+    if found is None or match is None or not found[1].args:
+        return
+    source, call = found
+    name = f"{alias(source, 'torch.nn.functional')}adaptive_{match[0]}"
+    yield Candidate((source.replace(call, f"{name}({source.code(call.args[0])}, 1)"),))
 
 
 def _linear_after(case: Case) -> nn.Module | None:

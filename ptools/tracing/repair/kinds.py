@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ptools.tracing.repair import case as edits
-from ptools.tracing.repair.case import Candidate, Case, at_call
+from ptools.tracing.repair import edits
+from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.contracts import Misfit
+from ptools.tracing.repair.edits import at_call
 from ptools.tracing.repair.sources import Edit, Source
 
 

@@ -75,7 +75,7 @@ def _made_by(question: Question, criterion: nn.Module, names: tuple[str, ...]) -
         return None
     return Fault(
         "doubled", origin.label if origin.kind == "layer" else "",
-        f"is {what} before {_name(criterion)}, which has its own",
+        f"gives probabilities, but {_name(criterion)} takes logits and has its own {what}",
         "logits, any real numbers", f"probabilities, of {what}", out=out, name=origin.label,
     )  # fmt: skip
 
@@ -91,8 +91,9 @@ def _check(criterion: nn.Module, out: Any, targets: list[torch.Tensor]) -> Fault
     if not isinstance(out, torch.Tensor):
         kind = type(out).__name__
         inside = f" with {', '.join(map(str, out))}" if isinstance(out, dict) else ""
+        article = "an" if kind[:1] in "AEIOUaeiou" else "a"
         return Fault("output", "", f"{_name(criterion)} cannot take the output", "a Tensor",
-                     f"a {kind}{inside}", out=out)  # fmt: skip
+                     f"{article} {kind}{inside}", out=out)  # fmt: skip
     y = targets[0]
     if isinstance(criterion, _CLASSES):
         return _classes(criterion, out, y)

@@ -9,6 +9,7 @@ import ast
 import sys
 import sysconfig
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -185,29 +186,48 @@ def _inside_a_word(text: str, a: int, b: int) -> bool:
 
 
 def new_statements(before: str, after: str) -> tuple[str, ...]:
-    """Return the simple statements of `after` that `before` has not, each on one line."""
-    old, new = Source("", before), Source("", after)
-    known = {old.code(n) for n in ast.walk(old.tree) if isinstance(n, ast.stmt)}
-    found: list[str] = []
-    for node in ast.walk(new.tree):
-        if not isinstance(node, ast.stmt) or hasattr(node, "body"):
-            if isinstance(node, ast.FunctionDef):
-                head = new.code(node).partition(":")[0] + ":"
-                if not any(text.startswith(head) for text in known):
-                    found.append(head)
-            continue
-        if (text := new.code(node)) not in known:
-            found.append(_changed(text, known))
-    return tuple(found)
+    """Return the statements of `after` that `before` has not, each on one line; of a def its head."""
+    old = Counter(_statements(Source("", before)))
+    new = Counter(_statements(Source("", after)))
+    known = set(old)
+    return tuple(_changed(text, known) for text in new - old)
+
+
+def _statements(source: Source) -> Iterator[str]:
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef):
+            yield source.text[source.span(node)[0] : source.span(node.body[0])[0]].rstrip()
+        elif isinstance(node, ast.stmt) and not hasattr(node, "body"):
+            yield source.code(node)
 
 
 def _changed(text: str, known: set[str]) -> str:
-    """Of a statement over several lines, return those that are new."""
+    """Return what is new in a statement: of several lines those, of a long line the part."""
     rows = text.splitlines()
-    if len(rows) == 1:
+    if len(rows) > 1:
+        lines = {line.strip() for code in known for line in code.splitlines()}
+        return _part(" ".join(row.strip() for row in rows if row.strip() not in lines), known)
+    return _part(text, known)
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _part(text: str, known: set[str], width: int = 76) -> str:
+    """Cut a long line down to what differs from the most similar of the old ones."""
+    if len(text) <= width:
         return text
-    lines = {line.strip() for code in known for line in code.splitlines()}
-    return " ".join(row.strip() for row in rows if row.strip() not in lines) or rows[0].strip()
+    lines = [line.strip() for code in known for line in code.splitlines()]
+    start = max((_alike(text, line) for line in lines), default=0)
+    start = max(
+        (text.rfind(mark, 0, start - 12) + len(mark) for mark in (", ", "(", " = ")), default=0
+    )
+    cut = text[start:] if start > 16 else text
+    cut = cut if len(cut) <= width else cut[: width - 4].rstrip() + " ..."
+    return f"... {cut}" if start > 16 else cut
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def _misfit(case: Case, found: Misfit) -> Failure:
     story = _story(case, found.tensor if found.tensor is not None else _first(case))
     if found.tensor is not None:
         shape = str(list(found.tensor.shape))
-        what = "" if "in_features" in found.got else found.got
+        what = "" if found.parameter == "in_features" else found.got
         got = f"{shape}   " + (f"{what}, {story}" if what and story else what or story)
     else:
         got = f"{found.got}, {story}" if story else found.got
@@ -154,12 +154,30 @@ def _story(case: Case, value: Any) -> str:
     if before is value or not isinstance(value, torch.Tensor):
         return name
     shape = list(before.shape)
-    inner = shape[1:]
-    if value.dim() == 2 and len(inner) > 1 and prod(inner) == value.shape[1]:
+    inner = _unflattened(case, value)
+    if inner:
         return f"= {'*'.join(map(str, inner))} flattened, {name} {shape}"
     if shape == list(value.shape):
         return name
     return f"{name} {shape}"
+
+
+def _unflattened(case: Case, value: torch.Tensor) -> list[int]:
+    """Return the sizes, batch left out, that a flattened tensor had before: 16, 5, 5 of 400."""
+    if value.dim() != 2:
+        return []
+    tensor = value
+    for _ in range(20):
+        origin = case.origin(tensor)
+        if origin is None or not origin.made_of:
+            return []
+        tensor = origin.made_of[0]
+        inner = [int(n) for n in tensor.shape[1:]]
+        if len(inner) > 1 and tensor.shape[0] == value.shape[0] and prod(inner) == value.shape[1]:
+            return inner
+        if origin.kind == "layer" and origin.type not in ("Flatten", "Dropout", "ReLU", "Identity"):
+            return []
+    return []
 
 
 def _function(case: Case) -> Failure:
@@ -174,9 +192,24 @@ def _function(case: Case) -> Failure:
     )
     name = crash.name.replace("Tensor.", "").strip("_")
     spoken = re.findall(r"[\[(](\d+(?:, ?\d+)+)[\])]", message)
-    if len(spoken) == 2 and "xpected" in message:
+    told = re.search(r"[Ee]xpected (\S+),? but (?:got|found) (\S+?)[!.]?$", message)
+    devices = {str(t.device) for t in tensors}
+    if isinstance(crash.error, NotImplementedError) and "forward" in message:
+        expected, got = _names(case)
+        title = "has no forward()"
+    elif len(devices) > 1:
+        odd = next(t for t in tensors if str(t.device) != str(case.inputs[0].device))
+        expected = f"all tensors on device {case.inputs[0].device}"
+        got = f"{list(odd.shape)} on device {odd.device}"
+        title = "mixes devices"
+    elif name in ("view", "reshape") and tensors:
+        expected, title = _viewed(case, name, message)
+        got = f"{name} of {list(tensors[0].shape)}   {_story(case, tensors[0])}".rstrip()
+    elif len(spoken) == 2 and "xpected" in message:
         expected, got = (f"[{shape}]" for shape in spoken)
         title = message
+    elif told is not None:
+        expected, got, title = told[1], told[2], message
     elif len(tensors) >= 2 and name in _VERBS:
         a, b = tensors[0], tensors[1]
         expected = f"{list(a.shape)}   {_story(case, a)}".rstrip()
@@ -184,7 +217,7 @@ def _function(case: Case) -> Failure:
         title = f"cannot {_VERBS[name]} {list(a.shape)} and {list(b.shape)}"
     elif tensors:
         got = f"{name} of {list(tensors[0].shape)}   {_story(case, tensors[0])}".rstrip()
-    elif not spoken:
+    elif not expected or expected == message:
         expected, got = _names(case)
         title = message
     return Failure(
@@ -193,12 +226,27 @@ def _function(case: Case) -> Failure:
     )  # fmt: skip
 
 
+def _viewed(case: Case, name: str, message: str) -> tuple[str, str]:
+    """Return what a view asks for, and why it cannot be had."""
+    if "stride" in message:
+        return (
+            "memory in one piece: .contiguous(), or .reshape()",
+            "cannot view what was transposed",
+        )
+    call = case.crash.function
+    sizes = list(call.args[1:]) if call is not None else []
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = list(sizes[0])
+    return f"{sizes}, as {name}() asks", f"cannot {name} it: {message}"
+
+
 def _names(case: Case) -> tuple[str, str]:
     """Return what was looked for and what is there, where a name or an argument is wrong."""
     error = case.crash.error
     owner = case.crash.module if case.crash.module is not None else case.model
     if isinstance(error, NotImplementedError) and owner is not None:
-        own = [n for n, v in vars(type(owner)).items() if callable(v) and n != "__init__"]
+        own = [n for n, v in vars(type(owner)).items() if callable(v) and not n.startswith("_")]
+        own = [] if type(owner).__module__.startswith("torch.") else own
         what = (
             f"{type(owner).__name__} has {', '.join(own)}"
             if own
