@@ -84,6 +84,7 @@ class Answer:
     stage: str = ""
     device: str = "meta"  # where that was seen
     output: Any = None
+    words: BaseException | None = None  # the same failure as a CPU words it, where that was tried
 
     @property
     def fits(self) -> bool:
@@ -133,8 +134,9 @@ def _with_values(question: Question, model: nn.Module, before: Answer) -> Answer
         trace, output = dry_run(model, question.feed(model, "cpu"))
     except Exception as error:
         assert before.error is not None
-        limited = needs_values(before.error)
-        return Answer(error=error, stage="forward", device="cpu") if limited else before
+        if needs_values(before.error):
+            return Answer(error=error, stage="forward", device="cpu")
+        return replace(before, words=error)
     return Answer(replace(trace, data_dependent=True), device="cpu", output=output)
 
 

@@ -317,7 +317,7 @@ def _failed(report: Report, question: Question, answer: Answer) -> None:
     from ptools.tracing.repair.diagnose import diagnose
 
     assert answer.error is not None
-    report.traceback = "".join(traceback.format_exception(answer.error)).rstrip()
+    report.traceback = "".join(traceback.format_exception(answer.words or answer.error)).rstrip()
     report.failure = diagnose(question, answer)
 
 

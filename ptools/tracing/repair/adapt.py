@@ -52,7 +52,9 @@ class Adapt(NamedTuple):
 
 def is_at_fault(case: Case) -> bool:
     """Return whether the data, not the model, is most likely wrong."""
-    found = case.misfit
+    found, error = case.misfit, case.crash.error
+    if isinstance(error, Fault):
+        return _target_at_fault(error)
     if found is None or found.tensor is None:
         return "image" in str(case.crash.error).lower()  # the assertion of a vision transformer
     place = case.is_input(found.tensor)
@@ -63,6 +65,16 @@ def is_at_fault(case: Case) -> bool:
     if found.kind in ("dtype", "rank", "value"):
         return True
     return found.kind == "features" and found.want in list(found.tensor.shape)
+
+
+def _target_at_fault(fault: Fault) -> bool:
+    """Return whether the target has a type, range or shape that no output of a model could suit."""
+    out, y = fault.detail.get("out"), fault.detail.get("target")
+    if fault.kind == "label_range":
+        return bool(fault.detail["most"] in (255, fault.detail["classes"]))
+    if fault.kind == "label_shape" and isinstance(out, torch.Tensor) and y is not None:
+        return bool(y.dim() == out.dim() and y.shape[0] == out.shape[0])
+    return fault.kind in ("label_dtype", "target_dtype")
 
 
 def _unbatched(case: Case) -> bool:

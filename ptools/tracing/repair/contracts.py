@@ -30,8 +30,8 @@ class Misfit:
 def misfit(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Misfit | None:
     """Return why `module` cannot take these arguments, or None where its contract is kept."""
     values = [*args, *kwargs.values()]
-    if not values or not type(module).__module__.startswith("torch.nn"):
-        return None
+    if not values or not type(module).forward.__module__.startswith("torch.nn"):
+        return None  # a class of the user's, unless it inherits its forward()
     first = values[0]
     if isinstance(first, nn.Module):
         return Misfit("module", "a Tensor", f"the module {type(first).__name__} itself")

@@ -44,8 +44,6 @@ def diagnose(question: Question, answer: Answer) -> Failure:
         code = _grown(question, case, data[0], until)
     if code is not None and data is not None and not _keeps_batch(question, code[1]):
         code = None
-    if data is not None and isinstance(case.crash.error, Fault):
-        data_first = case.crash.error.kind in ("label_dtype", "target_dtype", "label_range")
     found: dict[str, Any] = {"data_first": data_first}
     if code is not None:
         found |= {"fix": code[0], "verified": True, "output": output_of(code[1])}
@@ -59,6 +57,8 @@ def diagnose(question: Question, answer: Answer) -> Failure:
 def _settled(case: Case) -> bool:
     """Return whether an edit of the model would be wrong, though it may run."""
     found = case.misfit
+    if isinstance(case.crash.error, Fault):
+        return case.crash.error.kind != "label_range"
     if found is None or found.kind == "batch":
         return found is not None
     x = found.tensor
@@ -85,6 +85,8 @@ def look_again(question: Question, answer: Answer) -> Case:
                     model(*inputs)
             except Exception as error:
                 crash = witness.crash(error)
+                if answer.words is not None and type(answer.words) is type(error):
+                    crash.error = answer.words  # meta says it in words that nobody can search for
             else:
                 crash = Crash(answer.error, answer.stage, step=witness.steps)
     case = Case(crash, model, inputs, witness, sites, dict(question.texts))
@@ -232,7 +234,10 @@ def _resized(question: Question, case: Case, until: float) -> tuple[str, Answer]
     """Try other image sizes, where the failure is a matter of size."""
     if case.crash.stage != "forward" or not _sized(case):
         return None
-    return _tried(question, adapt.resized(case), until)
+    found = _tried(question, adapt.resized(case), until)
+    if found is None or case.misfit is None or case.misfit.kind != "features":
+        return found
+    return f"{found[0]} (gives {case.misfit.want})", found[1]
 
 
 def _grown(question: Question, case: Case, text: str, until: float) -> tuple[Fix, Answer] | None:
