@@ -129,11 +129,14 @@ def _with_values(question: Question, model: nn.Module, before: Answer) -> Answer
     """Run with zero weights: some models decide by their data, and meta has none."""
     if sum(p.numel() * p.element_size() for p in model.parameters()) > _ZERO_BYTES:
         return before
+    assert before.error is not None
     try:
         model = build_real(question.make, question.dtype).train(question.train)
-        trace, output = dry_run(model, question.feed(model, "cpu"))
+        inputs = question.feed(model, "cpu")
+        if not needs_values(before.error):
+            model(*inputs)  # fails as well, most likely, and in words that people can search for
+        trace, output = dry_run(model, inputs)
     except Exception as error:
-        assert before.error is not None
         if needs_values(before.error):
             return Answer(error=error, stage="forward", device="cpu")
         return replace(before, words=error)
