@@ -13,6 +13,7 @@ import torch
 from ptools.testing import Run
 from ptools.tracing.inputs import Input
 from ptools_plugins.shapes import network, show
+from ptools_plugins.shapes.report import Report
 from tests.broken_models import CASES, HEADER
 from tests.sound_models import SOUND
 
@@ -41,7 +42,7 @@ class Net(nn.Module):
 """
 
 
-def study(case: Case, folder: Path, code: str | None = None) -> network.Report:
+def study(case: Case, folder: Path, code: str | None = None) -> Report:
     """Ask what the command line would be asked; a known batch where the case is about the batch."""
     (folder / "net.py").write_text(HEADER + (code or case["code"]))
     specs = case.get("inputs", [case["input"]])

@@ -27,6 +27,10 @@ def command(kind: str, grep: str | None, as_json: bool) -> None:
         output.note(f"No {kind} match '{grep}'." if grep else f"No {kind} are installed.")
         return
     output.table(("name", "origin", "what"), [tuple(row.values()) for row in rows])
+    if kind == "models" and grep is None:
+        output.note(
+            "Every name of torchvision.models.list_models() can be named as well: resnet18."
+        )
 
 
 def names(kind: str, grep: str | None = None) -> list[dict[str, Any]]:

@@ -121,13 +121,14 @@ def _calculator(given: dict[str, Any], as_json: bool) -> None:
 def _network(ctx: click.Context, given: dict[str, Any], as_json: bool) -> None:
     from ptools_plugins.shapes import network, show
 
+    depth = given.pop("depth")
     explicit = ctx.get_parameter_source("batch") is not click.core.ParameterSource.DEFAULT
     with output.aside():  # the model may be anybody's code
         report = network.study(**given, choose_batch=not explicit)
     if as_json:
         output.document(report.document())
     else:
-        show.report(report, depth=given["depth"])
+        show.report(report, depth=depth)
     if report.failure is not None:
         if ctx.find_root().params.get("debug") and report.traceback:
             output.note(report.traceback)

@@ -2,148 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ptools.errors import PtoolsError, UsageError
+from ptools_plugins.shapes.chain import chain
+from ptools_plugins.shapes.report import Report, unused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
 
-    from ptools.tracing import chains, filling
-    from ptools.tracing.field import Field
     from ptools.tracing.inputs import Input
-    from ptools.tracing.repair.values import Failure
     from ptools.tracing.study import Answer, Question
-    from ptools.tracing.trace import Layer, Trace
-
-
-@dataclass
-class Report:
-    """What was asked and what came of it: `trace`, or `failure`."""
-
-    model: str | None  # None: a chain of layers
-    inputs: tuple[Input, ...]
-    mode: str
-    batch: int | None
-    trace: Trace | None = None
-    failure: Failure | None = None
-    fields: dict[str, Field] | None = None
-    not_followed: tuple[str, ...] = ()  # operations that --rf does not understand
-    train_only: tuple[str, ...] = ()  # modules that run in train mode only
-    texts: dict[str, str] = field(default_factory=dict)  # of a chain: name -> `Conv2d(3, 8, 5)`
-    filled: tuple[str, ...] = ()  # the layers whose question mark was replaced
-    graph: str | None = None
-    traceback: str = ""
-
-    @property
-    def layers(self) -> list[Layer]:
-        """Return what ran, in order, and what did not."""
-        return self.trace.layers if self.trace is not None else []
-
-    def document(self) -> dict[str, Any]:
-        """Return it for --json."""
-        found: dict[str, Any] = {
-            "model": self.model,
-            "in": [list(one.shape) for one in self.inputs],
-            "mode": self.mode,
-            "batch": self.batch,
-        }
-        if self.filled:
-            found["filled"] = list(self.filled)
-        if self.trace is not None:
-            found |= self._figures(self.trace)
-        if self.graph is not None:
-            found["graph"] = self.graph
-        return found | {"failure": self.failure.document() if self.failure else None}
-
-    def _figures(self, trace: Trace) -> dict[str, Any]:
-        return {
-            "params": trace.params,
-            "trainable": trace.trainable,
-            "frozen": trace.params - trace.trainable,
-            "buffers": trace.buffers,
-            "macs": trace.macs,
-            "output": trace.output,
-            "activation_bytes": trace.activation_bytes,
-            "weight_bytes": trace.weight_bytes,
-            "training_bytes": training_bytes(trace),
-            "uncounted": [{"op": op, "layers": names} for op, names in trace.uncounted.items()],
-            "unused": [layer.name for layer in unused(self.layers)],
-            "train_only": list(self.train_only),
-            "data_dependent": trace.data_dependent,
-            "notes": trace.notes,
-            "layers": [self._row(layer) for layer in self.layers],
-        }
-
-    def _row(self, layer: Layer) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "name": layer.name,
-            "type": layer.type,
-            **({"text": self.texts[layer.name]} if layer.name in self.texts else {}),
-            "output": layer.output,
-            "params": layer.params,
-            "macs": layer.macs,
-            "calls": layer.calls,
-            "used": layer.used,
-            "activation_bytes": layer.activation_bytes,
-        }
-        if self.fields is not None:
-            seen = self.fields.get(layer.name)
-            row["rf"] = _field(seen) if seen else None
-        return row
-
-
-def _field(seen: Field) -> dict[str, Any]:
-    """Return sizes, strides and centres in pixels; null is the whole image."""
-    return {
-        "size": list(seen.size),
-        "stride": [None if s is None else float(s) for s in seen.stride],
-        "centre": list(seen.centre),
-    }
-
-
-def training_bytes(trace: Trace) -> dict[str, int]:
-    """Return the memory of a training step: weights, gradients, activations, optimizer state."""
-    sgd = trace.weight_bytes + trace.gradient_bytes + trace.activation_bytes
-    return {
-        "sgd": sgd,
-        "sgd_momentum": sgd + trace.gradient_bytes,
-        "adam": sgd + 2 * trace.gradient_bytes,
-    }
-
-
-def unused(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers that neither ran nor lent their weights."""
-    return [layer for layer in layers if not layer.used]
-
-
-def rows(layers: Sequence[Layer], depth: int | None) -> list[Layer]:
-    """Return what gets a line: leaves, and modules that have weights or compute by themselves.
-
-    Modules below `depth` are folded into the one above them, with their figures.
-    """
-    if depth is None:
-        return [one for one in layers if one.leaf or one.params or one.macs]
-    kept: dict[str, Layer] = {}
-    for layer in layers:
-        parts = layer.name.split(".") if layer.name else []
-        if len(parts) <= depth:
-            kept[layer.name] = replace(layer, leaf=layer.leaf or len(parts) == depth)
-    for layer in layers:
-        parts = layer.name.split(".") if layer.name else []
-        above = kept.get(".".join(parts[:depth]))
-        if len(parts) > depth and above is not None:
-            above.params += layer.params
-            above.trainable += layer.trainable
-            above.macs += layer.macs
-            above.activation_bytes += layer.activation_bytes
-            above.used = above.used or layer.used
-    return [one for one in kept.values() if one.leaf or one.params or one.macs]
 
 
 def study(
@@ -154,7 +27,6 @@ def study(
     batch: int | str = 1,
     train: bool = False,
     dtype: str | None = None,
-    depth: int | None = None,
     field: bool = False,
     graph: Path | None = None,
     loss: str | None = None,
@@ -177,7 +49,7 @@ def study(
     fed = tuple(one.batched(number) for one in inputs)
     report = Report(model, fed, "train" if train else "eval", number)
     if layers:
-        make: Callable[[], nn.Module] = _chain(report, layers)
+        make: Callable[[], nn.Module] = chain(report, layers)
     else:
         assert model is not None
         make = _maker(model, inputs[0].shape if number is not None else inputs[0].shape[1:])
@@ -224,54 +96,6 @@ def _maker(model: str, shape: tuple[int, ...]) -> Callable[[], nn.Module]:
             raise error.__cause__ from None
 
     return make
-
-
-def _chain(report: Report, texts: Sequence[str]) -> Callable[[], nn.Module]:
-    """Read the layers, fill in the question marks; where the chain does not fit, say why."""
-    import torch
-
-    from ptools.tracing import filling
-    from ptools.tracing.chains import build
-    from ptools.tracing.inputs import tensors
-    from ptools.tracing.layers import parse
-    from ptools.tracing.reading import read
-
-    layers = parse(read(texts, sys.stdin))
-    inputs = tensors(report.inputs, "meta", torch.float32)
-    asked = [layer.name for layer in _leaves(layers) if layer.unknown or "Lazy" in layer.kind]
-    if asked:
-        layers = filling.fill(layers, inputs)
-    report.texts = {layer.name: layer.text for layer in _leaves(layers)}
-    report.filled = tuple(report.texts[name] for name in asked)
-    found = filling.repair(layers, inputs)
-    if found is not None:
-        report.failure = _unfit(layers, found)
-    return lambda: build(layers, torch.get_default_device())
-
-
-def _leaves(layers: Sequence[chains.Layer], above: str = "") -> Iterator[chains.Layer]:
-    """Yield the layers inside nested Sequentials, with their dotted names."""
-    for layer in layers:
-        if layer.layers:
-            yield from _leaves(layer.layers, f"{above}{layer.name}.")
-        else:
-            yield replace(layer, name=above + layer.name)
-
-
-def _unfit(layers: Sequence[chains.Layer], found: filling.Repair) -> Failure:
-    from ptools.tracing.repair.values import Failure, Fix
-
-    fix = None
-    if found.layers is not None:
-        old, new = [x.text for x in layers], [x.text for x in found.layers]
-        changed = [i for i, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]]
-        if len(old) == len(new) and len(changed) == 1:
-            old, new = [old[changed[0]]], [new[changed[0]]]
-        fix = Fix(None, None, ", ".join(old), ", ".join(new), found.edits)
-    return Failure(
-        found.name, found.layer.kind, None, None, found.expected, found.got, found.cause,
-        f"{found.name} ({found.layer.text}) cannot take its input", fix, verified=fix is not None,
-    )  # fmt: skip
 
 
 def _loss(text: str | None) -> Callable[[], nn.Module] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ptools import output
-from ptools_plugins.shapes.network import Report, rows, training_bytes, unused
+from ptools_plugins.shapes.report import Report, rows, training_bytes, unused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,11 @@ def report(found: Report, *, depth: int | None) -> None:
     for name, text in _totals(found, found.trace):
         output.result(f"{name:<12} {text}".rstrip())
     if found.graph:
-        output.note(f"The graph is in {found.graph}; look: tensorboard --logdir {found.graph}")
+        from os.path import dirname
+
+        program = output.program("tensorboard")
+        output.note(f"The graph is in {found.graph}")
+        output.note(f"To see it: {program} --logdir {dirname(found.graph) or '.'}")
 
 
 def _table(found: Report, layers: list[Layer]) -> None:
