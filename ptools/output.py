@@ -3,7 +3,7 @@
     result(text)        stdout   a line of the result
     paragraph(text)     stdout   a sentence of the result, broken between words on a terminal
     document(value)     stdout   the result as exactly one JSON document
-    table(heads, rows)  stdout   the result as a table
+    table(heads, rows)  stdout   the result as a table; fits(heads, rows): is there room for it
     note(text)          stderr   conversation: what is going on, what to try next
     aside()             a block whose prints, of whoever's code, go to stderr
     progress(...)       stderr   a bar, on a terminal only
@@ -83,6 +83,17 @@ def table(
             for head, cell, width in zip(heads, row, widths, strict=True)
         )
         result("  ".join(padded).rstrip())
+
+
+def fits(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> bool:
+    """Return whether a table is no wider than the terminal; in a pipe every one fits."""
+    if not sys.stdout.isatty():
+        return True
+    import shutil
+
+    columns = zip(heads, *([str(cell) for cell in row] for row in rows), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    return sum(widths) + 3 * (len(widths) - 1) <= shutil.get_terminal_size().columns
 
 
 def _draw(heads: Sequence[str], cells: list[list[str]], right: Collection[str]) -> None:

@@ -26,11 +26,11 @@ def report(found: Report, *, depth: int | None) -> None:
     for name, text in _totals(found, found.trace):
         output.result(f"{name:<12} {text}".rstrip())
     if found.graph:
-        from os.path import dirname
+        from pathlib import Path
 
         program = output.program("tensorboard")
         output.note(f"The graph is in {found.graph}")
-        output.note(f"To see it: {program} --logdir {dirname(found.graph) or '.'}")
+        output.note(f"To see it: {program} --logdir {Path(found.graph).parent}")
 
 
 def _table(found: Report, layers: list[Layer]) -> None:
@@ -54,7 +54,18 @@ def _table(found: Report, layers: list[Layer]) -> None:
             seen = found.fields.get(layer.name)
             row += [str(seen), _axes(seen.stride), _axes(seen.centre)] if seen else ["", "", ""]
         cells.append(row)
-    output.table(heads, cells, right=("params", "MACs", "share"))
+    right = ("params", "MACs", "share")
+    if output.fits(heads, cells):
+        output.table(heads, cells, right=right)
+        return
+    output.result("  ".join(heads[:2]))  # a narrow terminal: the name has a line to itself
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    for row in [heads, *cells]:
+        if row is not heads:
+            output.result("  ".join(row[:2]))
+        rest = zip(heads[2:], row[2:], widths[2:], strict=True)
+        line = "  ".join(c.rjust(w) if h in right else c.ljust(w) for h, c, w in rest)
+        output.result(f"    {line}".rstrip())
 
 
 def _axes(values: Sequence[Any]) -> str:
