@@ -58,13 +58,13 @@ class Input(NamedTuple):
         generator = torch.Generator().manual_seed(0)
         if not self.below and (dtype.is_floating_point or dtype.is_complex):
             noise = torch.rand if unit else torch.randn
-            return noise(self.shape, generator=generator).to(dtype)
+            return noise(self.shape, generator=generator).to(device, dtype)
         if not self.below:
-            return torch.zeros(self.shape, dtype=dtype)
+            return torch.zeros(self.shape, dtype=dtype, device=device)
         values = torch.randint(0, self.below, self.shape, generator=generator)
         if values.numel():
             values.view(-1)[-1] = self.below - 1  # the largest one is there, whatever the draw
-        return values.to(dtype)
+        return values.to(device, dtype)
 
 
 def parse(text: str) -> Input:

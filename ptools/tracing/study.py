@@ -48,7 +48,8 @@ class Question:
 
     def feed(self, model: nn.Module, device: str) -> list[torch.Tensor]:
         """Return the tensors to call `model` with."""
-        found = tensors(self.inputs, device, self.dtype or float_type(model))
+        place = home(model) if device == "cpu" else device
+        found = tensors(self.inputs, place, self.dtype or float_type(model))
         for change in self.adapt:
             found = change(found)
         return found
@@ -89,6 +90,13 @@ class Answer:
     @property
     def fits(self) -> bool:
         return self.error is None
+
+
+def home(model: nn.Module) -> str:
+    """Return the device of a model that puts itself on one, cuda if there is any; else the CPU."""
+    places = {str(p.device) for p in model.parameters()}
+    place = places.pop() if len(places) == 1 else "cpu"
+    return "cpu" if place == "meta" else place
 
 
 def float_type(model: nn.Module) -> torch.dtype:
@@ -156,6 +164,8 @@ def _for_real(question: Question, before: Answer) -> Answer:
             return replace(before, output=output, device="cpu")
         except Exception as problem:  # without gradients it may do: weights changed in place
             error = error or problem
+    if error is not None and "not implemented for" in str(error):
+        return before  # this CPU cannot compute in that data type: no fault of the model
     return Answer(error=error, stage="forward", device="cpu")
 
 

@@ -29,7 +29,7 @@ def look(question: Question, answer: Answer) -> BaseException | None:
     device = "meta"
     found = next(each_tensor(answer.output), None)
     if found is not None:
-        device = found.device.type
+        device = str(found.device)
     targets = question.aims(device)
     try:
         criterion = question.loss().to(device)
