@@ -180,7 +180,7 @@ def _kind(func: Any) -> Count | bool:
     if space not in ("aten", "prim", "prims"):
         return False
     plain = base.removesuffix("_").removesuffix("_copy").removesuffix("_backward")
-    return base in _FREE or plain in _FREE or _pointwise(plain)
+    return base in _FREE or plain in _FREE or base.startswith("_nested_") or _pointwise(plain)
 
 
 def _pointwise(name: str) -> bool:

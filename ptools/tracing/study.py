@@ -25,7 +25,7 @@ from ptools.tracing.trace import Trace, dry_run, shapes_of
 
 _REAL_BYTES = 256 * 2**20  # weights and activations of a run with real values ...
 _REAL_MACS = 2_000_000_000  # ... and what it computes: about a tenth of a second
-_ZERO_BYTES = 2**30  # weights of a run that takes the place of meta
+_ZERO_BYTES = 4 * 2**30  # weights of a run that takes the place of meta
 
 Adapt = Callable[[list[torch.Tensor]], list[torch.Tensor]]
 
@@ -110,7 +110,7 @@ def examine(question: Question, *, confirm: bool = True) -> Answer:
     with question.world():
         try:
             built = build(question.make, question.dtype)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Answer(error=error, stage="ctor", device="cpu")
         answer = _on_meta(question, built.model)
         if answer.error is not None and (confirm or needs_values(answer.error)):
@@ -128,32 +128,44 @@ def _on_meta(question: Question, model: nn.Module) -> Answer:
         with torch.device("meta"):
             inputs = question.feed(model, "meta")
             trace, output = dry_run(model, inputs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Answer(error=error, stage="forward")
     return Answer(trace, output=output)
 
 
 def _with_values(question: Question, model: nn.Module, before: Answer) -> Answer:
     """Run with zero weights: some models decide by their data, and meta has none."""
-    if sum(p.numel() * p.element_size() for p in model.parameters()) > _ZERO_BYTES:
-        return before
     assert before.error is not None
+    held = [p for p in model.parameters() if not nn.parameter.is_lazy(p)]
+    size = sum(p.numel() * p.element_size() for p in held)
+    if size > _ZERO_BYTES:
+        return replace(before, error=_too_large(size)) if needs_values(before.error) else before
     try:
         model = build_real(question.make, question.dtype).train(question.train)
         inputs = question.feed(model, "cpu")
         if not needs_values(before.error):
             model(*inputs)  # fails as well, most likely, and in words that people can search for
         trace, output = dry_run(model, inputs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if needs_values(before.error):
             return Answer(error=error, stage="forward", device="cpu")
         return replace(before, words=error)
     return Answer(replace(trace, data_dependent=True), device="cpu", output=output)
 
 
+def _too_large(size: int) -> BaseException:
+    from ptools.tracing.repair.values import Fault
+
+    return Fault(
+        "large", "", f"decides by its data, and {size / 2**30:.1f} GiB of weights are too many to run it",
+        "operations that need no values: no .item(), .tolist(), nonzero() or `if tensor`",
+        "a decision by the values of a tensor",
+    )  # fmt: skip
+
+
 def _for_real(question: Question, before: Answer) -> Answer:
     """Build as the user would and run on the CPU: values, data types and devices count."""
-    error: Exception | None = None
+    error: BaseException | None = None
     for grad in (True, False) if not question.train else (True,):
         try:
             with torch.set_grad_enabled(grad):
@@ -162,7 +174,10 @@ def _for_real(question: Question, before: Answer) -> Answer:
                 model = model.to(question.dtype) if question.dtype else model
                 output = model.train(question.train)(*question.feed(model, "cpu"))
             return replace(before, output=output, device="cpu")
-        except Exception as problem:  # without gradients it may do: weights changed in place
+        except (
+            Exception,
+            SystemExit,
+        ) as problem:  # without gradients it may do: weights changed in place
             error = error or problem
     if error is not None and "not implemented for" in str(error):
         return before  # this CPU cannot compute in that data type: no fault of the model
@@ -183,6 +198,8 @@ def _afterwards(question: Question, model: nn.Module, answer: Answer) -> Answer:
 def needs_values(error: BaseException) -> bool:
     """Return whether an error says that meta tensors have no values."""
     text = str(error).lower()
+    if 'required "forward" function' in text:
+        return False
     return isinstance(error, NotImplementedError) or "meta" in text or "data-dependent" in text
 
 

@@ -149,7 +149,11 @@ def _train_only(question: Question, idle: set[str]) -> tuple[str, ...]:
     """Return the outermost of the unused modules that do run in train mode: auxiliary heads."""
     from ptools.tracing.study import examine
 
-    answer = examine(replace(question, train=True, own=False, loss=None), confirm=False)
+    inputs = question.inputs
+    if question.batch == 1:  # batch normalisation refuses a batch of one in train mode
+        inputs = tuple(one._replace(shape=(2, *one.shape[1:])) for one in inputs)
+    trained = replace(question, inputs=inputs, train=True, own=False, loss=None)
+    answer = examine(trained, confirm=False)
     if answer.trace is None:
         return ()
     ran = [layer.name for layer in answer.trace.layers if layer.used and layer.name in idle]

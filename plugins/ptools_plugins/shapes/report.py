@@ -120,11 +120,13 @@ def rows(layers: Sequence[Layer], depth: int | None) -> list[Layer]:
     """
     if depth is None:
         return [one for one in layers if one.leaf or one.params or one.macs]
+    named = {layer.name: layer for layer in layers}
     kept: dict[str, Layer] = {}
     for layer in layers:
         parts = layer.name.split(".") if layer.name else []
-        if len(parts) <= depth:
-            kept[layer.name] = replace(layer, leaf=layer.leaf or len(parts) == depth)
+        name = ".".join(parts[:depth])  # a ModuleList stands where its first module ran
+        if name not in kept and name in named:
+            kept[name] = replace(named[name], leaf=named[name].leaf or name.count(".") + 1 >= depth)
     for layer in layers:
         parts = layer.name.split(".") if layer.name else []
         above = kept.get(".".join(parts[:depth]))

@@ -40,7 +40,7 @@ def candidates(case: Case) -> Iterator[Candidate]:
         yield from _keyword(case, match[1])
     if isinstance(case.crash.error, (AttributeError, NameError)):
         yield from _name(case, case.crash.error)
-    if isinstance(case.crash.error, NotImplementedError):
+    if 'required "forward"' in text:
         yield from _forward(case)
         yield from _indented(case)
         yield from _lists(case)

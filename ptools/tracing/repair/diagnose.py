@@ -74,7 +74,7 @@ def look_again(question: Question, answer: Answer) -> Case:
         try:
             with recording(sites):
                 model = _built(question, answer.device)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return _case_of_constructor(question, error, sites)
         model.train(question.train)
         with torch.device(answer.device):
@@ -83,7 +83,7 @@ def look_again(question: Question, answer: Answer) -> Case:
             try:
                 with witness:
                     model(*inputs)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 crash = witness.crash(error)
                 if answer.words is not None and type(answer.words) is type(error):
                     crash.error = answer.words  # meta says it in words that nobody can search for

@@ -194,7 +194,7 @@ def _function(case: Case) -> Failure:
     spoken = re.findall(r"[\[(](\d+(?:, ?\d+)+)[\])]", message)
     told = re.search(r"[Ee]xpected (\S+),? but (?:got|found) (\S+?)[!.]?$", message)
     devices = {str(t.device) for t in tensors}
-    if isinstance(crash.error, NotImplementedError) and "forward" in message:
+    if isinstance(crash.error, NotImplementedError) and 'required "forward"' in message:
         expected, got = _names(case)
         title = "has no forward()"
     elif len(devices) > 1:
@@ -244,7 +244,7 @@ def _names(case: Case) -> tuple[str, str]:
     """Return what was looked for and what is there, where a name or an argument is wrong."""
     error = case.crash.error
     owner = case.crash.module if case.crash.module is not None else case.model
-    if isinstance(error, NotImplementedError) and owner is not None:
+    if 'required "forward"' in str(error) and owner is not None:
         own = [n for n, v in vars(type(owner)).items() if callable(v) and not n.startswith("_")]
         own = [] if type(owner).__module__.startswith("torch.") else own
         what = (
