@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from ptools.errors import PtoolsError, UsageError, cause, suggestion
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["BuildError", "build", "place"]
+__all__ = ["BuildError", "build", "place", "prepare"]
 
 _SPEC = re.compile(
     r"((?P<place>[^:()]+):)?(?P<name>[A-Za-z_][\w.-]*)(?P<arguments>\(.*\))?", re.DOTALL
@@ -37,22 +39,39 @@ def build(
 
     A registered model is sized for both, one of torchvision for `classes` (None: its own number,
     10 for a registered one); a class of yours is called with the arguments in `spec`.
-    Raises UsageError where no such model is, or where building it fails.
+    Raises UsageError where no such model is, BuildError where building it fails.
     """
-    from torch import nn
+    return prepare(spec, classes=classes, shape=shape)()
 
+
+def prepare(
+    spec: str, *, classes: int | None = None, shape: tuple[int, ...] | None = None
+) -> Callable[[], nn.Module]:
+    """Find the model called `spec`, importing its file once, and return what builds it; see `build`."""
     try:
-        model = _call(spec, classes, shape)
+        make = _maker(spec, classes, shape)
     except PtoolsError:
         raise
     except (Exception, SystemExit) as error:  # the model is the user's code
         raise BuildError(f"model '{spec}' cannot be built: {cause(error)}") from error
-    if not isinstance(model, nn.Module):
-        kind = type(model).__name__
-        raise UsageError(
-            f"model '{spec}' is a {kind}, not a torch.nn.Module; name what returns a model."
-        )
-    return model
+
+    def built() -> nn.Module:
+        from torch import nn
+
+        try:
+            model = make()
+        except PtoolsError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise BuildError(f"model '{spec}' cannot be built: {cause(error)}") from error
+        if not isinstance(model, nn.Module):
+            kind = type(model).__name__
+            raise UsageError(
+                f"model '{spec}' is a {kind}, not a torch.nn.Module; name what returns a model."
+            )
+        return model
+
+    return built
 
 
 def place(spec: str) -> str | None:
@@ -61,7 +80,7 @@ def place(spec: str) -> str | None:
     return match["place"] if match and match["place"] != "torchvision" else None
 
 
-def _call(spec: str, classes: int | None, shape: tuple[int, ...] | None) -> Any:
+def _maker(spec: str, classes: int | None, shape: tuple[int, ...] | None) -> Callable[[], Any]:
     match = _SPEC.fullmatch(spec)
     if not match:
         raise UsageError(
@@ -69,7 +88,7 @@ def _call(spec: str, classes: int | None, shape: tuple[int, ...] | None) -> Any:
         )
     positional, named = _literals(spec, match["arguments"] or "()")
     if match["place"] not in (None, "torchvision"):
-        return _find(match["place"], match["name"])(*positional, **named)
+        return partial(_find(match["place"], match["name"]), *positional, **named)
     found = registry.owners(registry.MODELS)
     if not match["place"] and match["name"] in found:
         return _registered(found[match["name"]], classes, shape, positional, named)
@@ -82,14 +101,14 @@ def _registered(
     shape: tuple[int, ...] | None,
     positional: list[Any],
     named: dict[str, Any],
-) -> Any:
+) -> Callable[[], Any]:
     outputs = named.pop("classes", classes or 10)
     shape = named.pop("shape", shape)
     if shape is None or len(shape) != 3:
         raise UsageError(
             f"model '{plugin.name}' is for images of channels x height x width, such as 3x32x32."
         )
-    return registry.load(plugin)(outputs, shape, *positional, **named)
+    return partial(registry.load(plugin), outputs, shape, *positional, **named)
 
 
 def _torchvision(
@@ -98,8 +117,8 @@ def _torchvision(
     positional: list[Any],
     named: dict[str, Any],
     known: list[str],
-) -> Any:
-    """Build a model of torchvision without weights: nothing is downloaded."""
+) -> Callable[[], Any]:
+    """Return what builds a model of torchvision without weights: nothing is downloaded."""
     import inspect
     import warnings
 
@@ -118,9 +137,13 @@ def _torchvision(
     for key, value in default.items():
         if key in signature or (key == "num_classes" and flexible):
             named.setdefault(key, value)
-    with warnings.catch_warnings():  # GoogLeNet and Inception announce another initialisation
-        warnings.simplefilter("ignore", FutureWarning)
-        return maker(*positional, **named)
+
+    def make() -> Any:
+        with warnings.catch_warnings():  # GoogLeNet and Inception announce another initialisation
+            warnings.simplefilter("ignore", FutureWarning)
+            return maker(*positional, **named)
+
+    return make
 
 
 def _literals(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:
@@ -148,13 +171,15 @@ def _find(place: str, name: str) -> Any:
     file = Path(place)
     if place.endswith(".py") and not file.is_file():
         raise UsageError(f"{place} does not exist; write path/to/net.py:{name}.")
+    if place.endswith(".py") and (file.parent / "__init__.py").is_file():
+        return _find_in_package(file.resolve(), name)
     folder = str(file.resolve().parent if place.endswith(".py") else Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
         if not place.endswith(".py"):
             return getattr(importlib.import_module(place), name)
-        spec = importlib.util.spec_from_file_location(file.stem, file)
+        spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -163,3 +188,21 @@ def _find(place: str, name: str) -> Any:
         return getattr(module, name)
     except (Exception, SystemExit) as error:
         raise UsageError(f"model '{place}:{name}' cannot be imported: {cause(error)}") from error
+
+
+def _find_in_package(file: Path, name: str) -> Any:
+    """Import a file of a package under its full name, so that its relative imports work."""
+    import importlib
+    import sys
+
+    parts, folder = [file.stem] if file.stem != "__init__" else [], file.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    dotted = ".".join(parts)
+    try:
+        return getattr(importlib.import_module(dotted), name)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"model '{dotted}:{name}' cannot be imported: {cause(error)}") from error

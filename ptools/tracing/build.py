@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from ptools.errors import one_line
+
 if TYPE_CHECKING:
     Make = Callable[[], nn.Module]
 
@@ -44,7 +46,7 @@ def build(make: Make, dtype: torch.dtype | None = None) -> Built:
         try:
             model = attempt(make)
         except Exception as error:
-            if last is not None and _same(error, last) and "meta" not in str(error):
+            if last is not None and _same(error, last) and "meta" not in one_line(error):
                 raise  # it fails there for the same reason: the constructor is wrong
             last = error
             continue
@@ -109,7 +111,7 @@ def _lazy(tensor: torch.Tensor) -> bool:
 
 
 def _same(one: Exception, other: Exception) -> bool:
-    return type(one) is type(other) and str(one) == str(other)
+    return type(one) is type(other) and one_line(one) == one_line(other)
 
 
 def _on_meta(make: Make) -> nn.Module:

@@ -9,15 +9,17 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from ptools.errors import one_line
 from ptools.tracing.build import build, build_real
 from ptools.tracing.inputs import Input, tensors
 from ptools.tracing.lazy import without_dynamo
@@ -36,6 +38,7 @@ class Question:
 
     make: Callable[[], nn.Module]
     inputs: tuple[Input, ...]
+    remake: Callable[[], nn.Module] | None = None  # imports the model anew, for edited files
     train: bool = False
     dtype: torch.dtype | None = None  # of weights and inputs; None: as they are built
     loss: Callable[[], nn.Module] | None = None
@@ -46,8 +49,14 @@ class Question:
     adapt: tuple[Adapt, ...] = ()  # done to the inputs, in this order
     adapt_targets: tuple[Adapt, ...] = ()
 
+    def new(self) -> nn.Module:
+        """Return the model, of the edited files where there are any."""
+        return self.remake() if self.texts and self.remake else self.make()
+
     def feed(self, model: nn.Module, device: str) -> list[torch.Tensor]:
         """Return the tensors to call `model` with."""
+        random.seed(0)
+        torch.manual_seed(0)  # the same dice for every run of a model that throws some
         place = home(model) if device == "cpu" else device
         found = tensors(self.inputs, place, self.dtype or float_type(model))
         for change in self.adapt:
@@ -66,14 +75,17 @@ class Question:
         """The circumstances of a run: the edited files, no warnings, the same random numbers."""
         from ptools.tracing.repair.sources import rewritten
 
-        with without_dynamo(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        dice = random.getstate()
+        with ExitStack() as exits:
+            exits.callback(random.setstate, dice)
+            exits.enter_context(without_dynamo())
+            exits.enter_context(warnings.catch_warnings())
+            exits.enter_context(torch.random.fork_rng(devices=[]))
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             if self.texts:
-                with rewritten(dict(self.texts)):
-                    yield
-            else:
-                yield
+                exits.enter_context(rewritten(dict(self.texts)))
+            yield
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ def examine(question: Question, *, confirm: bool = True) -> Answer:
     """Run the model and say what came of it. `confirm`: a failure on meta is tried with values too."""
     with question.world():
         try:
-            built = build(question.make, question.dtype)
+            built = build(question.new, question.dtype)
         except (Exception, SystemExit) as error:
             return Answer(error=error, stage="ctor", device="cpu")
         answer = _on_meta(question, built.model)
@@ -141,7 +153,7 @@ def _with_values(question: Question, model: nn.Module, before: Answer) -> Answer
     if size > _ZERO_BYTES:
         return replace(before, error=_too_large(size)) if needs_values(before.error) else before
     try:
-        model = build_real(question.make, question.dtype).train(question.train)
+        model = build_real(question.new, question.dtype).train(question.train)
         inputs = question.feed(model, "cpu")
         if not needs_values(before.error):
             model(*inputs)  # fails as well, most likely, and in words that people can search for
@@ -170,7 +182,7 @@ def _for_real(question: Question, before: Answer) -> Answer:
         try:
             with torch.set_grad_enabled(grad):
                 torch.manual_seed(0)
-                model = question.make()
+                model = question.new()
                 model = model.to(question.dtype) if question.dtype else model
                 output = model.train(question.train)(*question.feed(model, "cpu"))
             return replace(before, output=output, device="cpu")
@@ -179,7 +191,7 @@ def _for_real(question: Question, before: Answer) -> Answer:
             SystemExit,
         ) as problem:  # without gradients it may do: weights changed in place
             error = error or problem
-    if error is not None and "not implemented for" in str(error):
+    if error is not None and "not implemented for" in one_line(error):
         return before  # this CPU cannot compute in that data type: no fault of the model
     return Answer(error=error, stage="forward", device="cpu")
 
@@ -197,7 +209,7 @@ def _afterwards(question: Question, model: nn.Module, answer: Answer) -> Answer:
 
 def needs_values(error: BaseException) -> bool:
     """Return whether an error says that meta tensors have no values."""
-    text = str(error).lower()
+    text = one_line(error, 10_000).lower()
     if 'required "forward" function' in text:
         return False
     return isinstance(error, NotImplementedError) or "meta" in text or "data-dependent" in text

@@ -52,8 +52,11 @@ def study(
         make: Callable[[], nn.Module] = chain(report, layers)
     else:
         assert model is not None
-        make = _maker(model, inputs[0].shape if number is not None else inputs[0].shape[1:])
+        shape = inputs[0].shape if number is not None else inputs[0].shape[1:]
+        make = _maker(model, shape, anew=False)
     question = _question(make, report, dtype, loss, targets)
+    if model:
+        question = replace(question, remake=_maker(model, shape, anew=True))
     if report.failure is None:
         _answer(report, question)
     if report.trace is not None:
@@ -85,12 +88,15 @@ def _question(
     )
 
 
-def _maker(model: str, shape: tuple[int, ...]) -> Callable[[], nn.Module]:
+def _maker(model: str, shape: tuple[int, ...], *, anew: bool) -> Callable[[], nn.Module]:
+    """Return what builds the model; `anew`: from its file as that is then."""
     from ptools import models
+
+    prepared = None if anew else models.prepare(model, shape=shape)
 
     def make() -> nn.Module:
         try:
-            return models.build(model, shape=shape)
+            return prepared() if prepared else models.build(model, shape=shape)
         except models.BuildError as error:  # the model's own exception is what is diagnosed
             assert error.__cause__ is not None
             raise error.__cause__ from None

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ptools.tracing.repair.case import Case
-from ptools.tracing.repair.values import Fault
+from ptools.tracing.repair.values import Fault, said
 
 _SIDES = (
     28,
@@ -56,7 +56,7 @@ def is_at_fault(case: Case) -> bool:
     if isinstance(error, Fault):
         return _target_at_fault(error)
     if found is None or found.tensor is None:
-        return "image" in str(case.crash.error).lower()  # the assertion of a vision transformer
+        return "image" in said(case.crash.error).lower()  # the assertion of a vision transformer
     place = case.is_input(found.tensor)
     if found.kind == "batch" or _unbatched(case):
         return True
@@ -103,7 +103,7 @@ def adaptations(case: Case) -> Iterator[Adapt]:
 
 
 def _types(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
-    embeds = isinstance(case.crash.module, nn.Embedding) or "indices" in str(case.crash.error)
+    embeds = isinstance(case.crash.module, nn.Embedding) or "indices" in said(case.crash.error)
     if x.is_floating_point() and embeds:
         # the noise that stands for the data is no token id when negative
         yield Adapt("token ids are whole numbers: x.long()", place, lambda x: x.abs().long())

@@ -80,7 +80,14 @@ class Case:
     def files(self) -> list[str]:
         """Return the user's files that the failure passes or that made a module."""
         found = {site.file for site in self.crash.sites}
-        return sorted(found | {site.file for sites in self.sites.values() for site in sites})
+        found |= {site.file for sites in self.sites.values() for site in sites}
+        return sorted(file for file in found if self._readable(file))
+
+    def _readable(self, file: str) -> bool:
+        try:
+            return bool(self.source(file).tree)
+        except (OSError, SyntaxError, ValueError):
+            return False
 
     def last_call(self) -> tuple[Source, ast.Call] | None:
         """Return the user's call in which the model stopped."""

@@ -15,11 +15,12 @@ from ptools.tracing.repair import edits, kinds
 from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.edits import at_call
 from ptools.tracing.repair.sources import Edit, Source, is_users
+from ptools.tracing.repair.values import said
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
     """Yield edits for an exception of a constructor, or of a name in forward()."""
-    text = str(case.crash.error)
+    text = said(case.crash.error)
     if "before Module.__init__() call" in text:
         yield from _super_first(case)
     if "divisible" in text or "groups" in text:

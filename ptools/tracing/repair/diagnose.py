@@ -19,7 +19,7 @@ from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.contracts import misfit
 from ptools.tracing.repair.sources import edited, exchange, new_statements
 from ptools.tracing.repair.story import describe
-from ptools.tracing.repair.values import Failure, Fault, Fix
+from ptools.tracing.repair.values import Failure, Fault, Fix, said
 from ptools.tracing.repair.witness import Crash, Sites, Witness, each_tensor, recording, user_sites
 from ptools.tracing.study import Answer, Question, examine, output_of
 
@@ -97,9 +97,9 @@ def look_again(question: Question, answer: Answer) -> Case:
 
 def _built(question: Question, device: str) -> torch.nn.Module:
     if device == "meta":
-        return build(question.make, question.dtype).model
+        return build(question.new, question.dtype).model
     torch.manual_seed(0)
-    model = question.make()
+    model = question.new()
     return model.to(question.dtype) if question.dtype else model
 
 
@@ -178,7 +178,9 @@ def _keeps_batch(question: Question, answer: Answer) -> bool:
 def _moved(case: Case, answer: Answer) -> bool:
     """Return whether an edit led to another failure, of which more can be said."""
     error = raw(answer.error) if answer.error is not None else None
-    return answer.stage != "ctor" and str(error) != str(case.crash.error)
+    if error is None or answer.stage == "ctor":
+        return False
+    return said(error) != said(case.crash.error)
 
 
 def _further(

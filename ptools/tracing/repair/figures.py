@@ -11,6 +11,7 @@ import torch
 
 from ptools.tracing.repair import edits
 from ptools.tracing.repair.case import Candidate, Case
+from ptools.tracing.repair.values import said
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -56,7 +57,7 @@ def sizes(case: Case) -> Iterator[tuple[int, int]]:
     if found is not None and found.want and found.have:
         yield found.want, found.have
         yield found.have, found.want
-    yield from _spoken(str(case.crash.error))
+    yield from _spoken(said(case.crash.error))
     tensors = _operands(case)
     for one, other in pairwise(tensors):
         for a, b in chain(zip(one.shape, other.shape, strict=False), _reversed(one, other)):

@@ -14,6 +14,7 @@ from ptools.tracing.repair import edits, features, figures
 from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.edits import alias
 from ptools.tracing.repair.sources import Edit, Source
+from ptools.tracing.repair.values import said
 from ptools.tracing.repair.witness import Origin, each_tensor
 
 _ARITHMETIC = {
@@ -45,7 +46,7 @@ def candidates(case: Case) -> Iterator[Candidate]:
         yield from _keywords(case, "ceil_mode=True", "padding=1")
     elif name == "linear" and tensors:
         yield from _wrapped(case, "torch.flatten({}, 1)")
-    if name.startswith("conv") or "dtype" in str(case.crash.error).lower():
+    if name.startswith("conv") or "dtype" in said(case.crash.error).lower():
         yield from _wrapped(case, "{}.float()", "{}.to(torch.float32)")
 
 
@@ -261,7 +262,7 @@ def _view(case: Case, tensors: list[torch.Tensor]) -> Iterator[Candidate]:
     func = call.func
     assert isinstance(func, ast.Attribute)
     x = tensors[0]
-    if "stride" in str(case.crash.error) and func.attr == "view":
+    if "stride" in said(case.crash.error) and func.attr == "view":
         _, end = source.span(func)
         yield Candidate((Edit(source.file, end - len("view"), end, "reshape"),))
         yield Candidate((edits.wrap(source, func.value, "{}.contiguous()"),))

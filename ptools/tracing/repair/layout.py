@@ -37,7 +37,7 @@ def look(question: Question, answer: Answer) -> Fault | None:
     try:
         with torch.no_grad():
             torch.manual_seed(0)
-            model = trial.make()
+            model = trial.new()
             if not _suspect(model):
                 return None
             return _proved(trial, model.eval())

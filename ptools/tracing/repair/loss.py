@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ptools.tracing.repair.case import VIEWS
-from ptools.tracing.repair.values import Fault
+from ptools.tracing.repair.values import Fault, said
 from ptools.tracing.repair.witness import Witness, each_tensor
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _doubled(question: Question, criterion: nn.Module, out: Any) -> Fault | None
 
 def _made_by(question: Question, criterion: nn.Module, names: tuple[str, ...]) -> Fault | None:
     """Return the fault where the output does come from such a layer or function."""
-    model = question.make().train(question.train)
+    model = question.new().train(question.train)
     inputs = question.feed(model, "cpu")
     witness = Witness(model, inputs)
     with witness, torch.no_grad():
@@ -172,7 +172,7 @@ def _raised(
 
     if not isinstance(out, torch.Tensor) or not targets:
         return error
-    if isinstance(criterion, nn.BCELoss) and "between 0 and 1" in str(error):
+    if isinstance(criterion, nn.BCELoss) and "between 0 and 1" in said(error):
         low, high = float(out.min()), float(out.max())
         return Fault("probabilities", "", "BCELoss cannot take the output", "values between 0 and 1",
                      f"logits from {low:.2g} to {high:.2g}", out=out, target=targets[0])  # fmt: skip

@@ -6,8 +6,11 @@ Only files of the user's own are looked at: nothing of Python, PyTorch or an ins
 from __future__ import annotations
 
 import ast
+import io
+import re
 import sys
 import sysconfig
+import tokenize
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,12 +18,13 @@ from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
 _INSTALLED = ("site-packages", "dist-packages")
 _LIBRARY = str(Path(sysconfig.get_paths()["stdlib"]).resolve())
-_OURS = str(Path(__file__).resolve().parents[2])
+_PACKAGE = Path(__file__).resolve().parents[2]
+_OURS = (f"{_PACKAGE}/", f"{_PACKAGE.parent / 'plugins' / 'ptools_plugins'}/")
 
 
 class Site(NamedTuple):
@@ -52,7 +56,7 @@ def is_users(file: str) -> bool:
     path = Path(file).resolve()
     if any(part in _INSTALLED for part in path.parts) or not path.is_file():
         return False
-    return not str(path).startswith((_LIBRARY, _OURS + "/tracing", _OURS + "/models/__init__"))
+    return not str(path).startswith((_LIBRARY, *_OURS))
 
 
 @lru_cache(maxsize=1024)
@@ -72,12 +76,19 @@ def site(code: CodeType, instruction: int, frame: FrameType) -> Site | None:
     return Site(code.co_filename, line, end_line, column, end_column, code.co_name, names)
 
 
+def read(file: str) -> str:
+    """Return the text of a source file as it stands: in its own encoding, with its own line ends."""
+    data = Path(file).read_bytes()
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding)
+
+
 class Source:
     """One file: its text and its tree."""
 
     def __init__(self, file: str, text: str | None = None) -> None:
         self.file = file
-        self.text = Path(file).read_text(encoding="utf-8") if text is None else text
+        self.text = read(file) if text is None else text
 
     @cached_property
     def tree(self) -> ast.Module:
@@ -86,7 +97,7 @@ class Source:
     @cached_property
     def _starts(self) -> list[int]:
         starts = [0]
-        for line in self.text.splitlines(keepends=True):
+        for line in re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", self.text):
             starts.append(starts[-1] + len(line))
         return starts
 
@@ -149,11 +160,12 @@ class Source:
 
 def edited(text: str, edits: Sequence[Edit]) -> str:
     """Return the text with all edits made; where two overlap, raise ValueError."""
-    last = len(text)
+    last, ends = len(text), "\r\n" if "\r\n" in text else "\n"
     for edit in sorted(edits, key=lambda e: (e.start, e.end), reverse=True):
         if edit.end > last:
             raise ValueError("edits overlap")
-        text = text[: edit.start] + edit.new + text[edit.end :]
+        new = edit.new if "\r\n" in edit.new else edit.new.replace("\n", ends)
+        text = text[: edit.start] + new + text[edit.end :]
         last = edit.start
     return text
 
@@ -225,6 +237,8 @@ def _part(text: str, known: set[str], width: int = 76) -> str:
     start = max(
         (text.rfind(mark, 0, start - 12) + len(mark) for mark in (", ", "(", " = ")), default=0
     )
+    if start < len(text) / 3:
+        start = 0  # more new than old: its beginning says what it is
     cut = text[start:] if start > 16 else text
     cut = cut if len(cut) <= width else cut[: width - 4].rstrip() + " ..."
     return f"... {cut}" if start > 16 else cut
@@ -242,7 +256,8 @@ def rewritten(texts: dict[str, str]) -> Iterator[None]:
             return original(self, fullname)
         return compile(text, self.path, "exec", dont_inherit=True)
 
-    own = {name: module for name, module in sys.modules.items() if _reimported(module)}
+    roots = tuple(f"{_root(Path(file))}/" for file in paths)
+    own = {name: module for name, module in list(sys.modules.items()) if _lies_in(module, roots)}
     for name in own:
         del sys.modules[name]
     before = set(sys.modules)
@@ -251,17 +266,22 @@ def rewritten(texts: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         SourceFileLoader.get_code = original  # type: ignore[method-assign]
-        for name in [n for n in set(sys.modules) - before if _reimported(sys.modules[n])]:
+        for name in [n for n in set(sys.modules) - before if _lies_in(sys.modules[n], roots)]:
             del sys.modules[name]
         sys.modules.update(own)
 
 
-def _reimported(module: Any) -> bool:
-    name = getattr(module, "__name__", "")
-    file = getattr(module, "__file__", None)
-    if not isinstance(file, str) or name == "__main__" or name.partition(".")[0] in _KEEP:
+def _root(file: Path) -> Path:
+    """Return the folder of a file, or of the whole package that it is part of."""
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def _lies_in(module: Any, roots: tuple[str, ...]) -> bool:
+    """Return whether a module is the user's, of the same project as the edited files."""
+    file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    if not isinstance(file, str) or vars(module).get("__name__") == "__main__":
         return False
-    return is_users(file)
-
-
-_KEEP = {"ptools", "ptools_plugins", "tests", "conftest", "benchmarks"}
+    return is_users(file) and str(Path(file).resolve()).startswith(roots)

@@ -16,7 +16,7 @@ from ptools.errors import cause, one_line
 from ptools.tracing.repair.case import Case
 from ptools.tracing.repair.contracts import Misfit
 from ptools.tracing.repair.sources import Site
-from ptools.tracing.repair.values import Failure, Fault
+from ptools.tracing.repair.values import Failure, Fault, said
 from ptools.tracing.repair.witness import each_tensor
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _wanted(case: Case, message: str) -> tuple[str, str]:
     """Return what was expected and given, where the exception says it in its own way."""
     error = case.crash.error
     if "super().__init__()" in message:
-        return "super().__init__() first in the constructor", str(error)
+        return "super().__init__() first in the constructor", said(error)
     if isinstance(error, AttributeError) and error.name:
         return (
             f"a name that {one_line(getattr(error.obj, '__name__', 'the object'))} has",
@@ -244,7 +244,7 @@ def _names(case: Case) -> tuple[str, str]:
     """Return what was looked for and what is there, where a name or an argument is wrong."""
     error = case.crash.error
     owner = case.crash.module if case.crash.module is not None else case.model
-    if 'required "forward"' in str(error) and owner is not None:
+    if 'required "forward"' in said(error) and owner is not None:
         own = [n for n, v in vars(type(owner)).items() if callable(v) and not n.startswith("_")]
         own = [] if type(owner).__module__.startswith("torch.") else own
         what = (

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ptools.errors import one_line
+
+
+def said(error: BaseException) -> str:
+    """Return an exception's message; an exception of strangers may have none, or raise."""
+    return one_line(error, 10_000)
+
 
 class Fault(Exception):
     """Something wrong that raises no exception of its own, or one that says too little.
