@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -97,11 +98,19 @@ class Answer:
     stage: str = ""
     device: str = "meta"  # where that was seen
     output: Any = None
+    weights: Counter[str] = field(default_factory=Counter)  # of edited files: see `weights`
     words: BaseException | None = None  # the same failure as a CPU words it, where that was tried
 
     @property
     def fits(self) -> bool:
         return self.error is None
+
+
+def weights(model: nn.Module) -> Counter[str]:
+    """Return the shapes of the weights of every layer that has some, and how many layers have them."""
+    held = ([tuple(p.shape) for p in m.parameters(recurse=False) if not nn.parameter.is_lazy(p)]
+            for m in model.modules())  # fmt: skip
+    return Counter(str(shapes) for shapes in held if shapes)
 
 
 def home(model: nn.Module) -> str:
@@ -131,6 +140,8 @@ def examine(question: Question, *, confirm: bool = True) -> Answer:
             answer = _for_real(question, answer)
         if answer.fits:
             answer = _afterwards(question, built.model, answer)
+        if answer.fits and question.texts:
+            answer = replace(answer, weights=weights(built.model))
     return answer
 
 

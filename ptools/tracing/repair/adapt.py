@@ -60,6 +60,8 @@ def is_at_fault(case: Case) -> bool:
     place = case.is_input(found.tensor)
     if found.kind == "batch" or _unbatched(case):
         return True
+    if found.kind == "rank" and case.inputs and case.inputs[0].dim() == 1:
+        return True
     if place is None:
         return False
     if found.kind in ("dtype", "rank", "value"):
@@ -92,14 +94,22 @@ def adaptations(case: Case) -> Iterator[Adapt]:
     found = case.misfit
     for place, x in enumerate(case.inputs):
         yield from _types(case, place, x)
+        if found is not None and found.kind in ("value", "dtype") and not _is_position(case):
+            if found.kind == "value" and found.want:
+                most = found.want - 1
+                yield Adapt(f"keep the ids within 0 to {most}: x.clamp(max={most})", place,
+                            lambda x, most=most: x.clamp(min=0, max=most))  # type: ignore[misc]  # fmt: skip
+            continue
         if found is not None and found.kind == "batch":
             text = "use batches of at least 2: DataLoader(..., drop_last=True)"
             yield Adapt(text, place, lambda x: torch.cat([x, x]))
         yield from _layouts(case, place, x)
-        if found is not None and found.kind == "value" and found.want:
-            most = found.want - 1
-            yield Adapt(f"keep the ids within 0 to {most}: x.clamp(max={most})", place,
-                        lambda x, most=most: x.clamp(min=0, max=most))  # type: ignore[misc]  # fmt: skip
+
+
+def _is_position(case: Case) -> bool:
+    """Return whether the ids were counted, arange(), and not given."""
+    found = case.misfit
+    return found is None or case.is_input(found.tensor) is None
 
 
 def _types(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
@@ -117,6 +127,7 @@ def _types(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
 
 def _layouts(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
     shape = list(x.shape)
+    yield from _moved(case, place, x)
     if x.dim() == 4:
         if shape[3] <= 4 < shape[1]:
             yield Adapt(
@@ -151,6 +162,23 @@ def _layouts(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
     if x.dim() == 1:
         yield Adapt("add the batch dimension: x.unsqueeze(0)", place, lambda x: x.unsqueeze(0))
         yield Adapt("x.unsqueeze(1)", place, lambda x: x.unsqueeze(1))
+
+
+def _moved(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
+    """Bring the dimension that has the wanted number of channels to where channels belong."""
+    found = case.misfit
+    if found is None or found.kind not in ("features", "rank") or x.dim() < 4:
+        return
+    for axis in range(2, x.dim()):
+        if int(x.shape[axis]) == found.want and x.dim() == 5:
+            order = (0, axis, *(i for i in range(1, x.dim()) if i != axis))
+            text = f"channels first: x.permute({', '.join(map(str, order))})"
+            yield Adapt(text, place, lambda x, order=order: x.permute(*order))  # type: ignore[misc]
+    if x.dim() == 5:
+        yield Adapt("time into the batch: x.flatten(0, 1)", place, lambda x: x.flatten(0, 1))
+    if x.dim() == 4 and int(x.shape[3]) == 1 and found.want == 3:
+        text = "gray NHWC to RGB NCHW: x.permute(0, 3, 1, 2).repeat(1, 3, 1, 1)"
+        yield Adapt(text, place, lambda x: x.permute(0, 3, 1, 2).repeat(1, 3, 1, 1))
 
 
 def resized(case: Case) -> Iterator[Adapt]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ class Case:
     sites: Sites
     texts: dict[str, str]  # files that were edited already, as they are now
     misfit: Misfit | None = None
+    weights: Counter[str] = field(default_factory=Counter)  # see tracing.study
     _sources: dict[str, Source] = field(default_factory=dict)
 
     def source(self, file: str) -> Source:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from math import gcd
+from typing import Any
 
 from torch import nn
 
@@ -91,9 +92,13 @@ def _missing(case: Case, text: str) -> Iterator[Candidate]:
 def _first_of(case: Case, text: str) -> Iterator[Candidate]:
     """A tuple stands where a tensor should: x + self.attn(x, x, x)."""
     found = case.expression(case.crash.sites[0]) if case.crash.sites else None
-    if "tuple" not in text or found is None:
+    if found is None:
         return
     source, node = found
+    if isinstance(node, ast.Subscript) and "indices must be" in text:  # a list of dicts
+        yield Candidate.of(edits.wrap(source, node.value, "{}[0]"))
+    if "tuple" not in text:
+        return
     parts = [node.right, node.left] if isinstance(node, ast.BinOp) else []
     parts += list(node.args) if isinstance(node, ast.Call) else []
     for part in parts:
@@ -225,6 +230,7 @@ def _name(case: Case, error: AttributeError | NameError) -> Iterator[Candidate]:
     wrong = error.name
     if not wrong or not case.crash.sites:
         return
+    yield from _inside(case, wrong, getattr(error, "obj", None))
     yield from _assigned(case, wrong)
     yield from _init(case)
     owner = getattr(error, "obj", None)
@@ -240,6 +246,23 @@ def _name(case: Case, error: AttributeError | NameError) -> Iterator[Candidate]:
                 near = get_close_matches(wrong, known, n=3, cutoff=0.5)
                 for close in sorted(near, key=lambda n: source.text.count(f"self.{n}")):
                     yield Candidate.of(Edit(file, end - len(wrong), end, close))
+
+
+def _inside(case: Case, name: str, owner: Any) -> Iterator[Candidate]:
+    """A method of a tensor is asked of a dict or tuple that holds one: self.seg(x).argmax(1)."""
+    if not isinstance(owner, (dict, tuple, list)) or not case.crash.sites:
+        return
+    keys = list(getattr(owner, "_fields", ()))
+    parts = (
+        [f"[{key!r}]" for key in owner] if isinstance(owner, dict) else [f".{key}" for key in keys]
+    )
+    source = case.source(case.crash.sites[0].file)
+    line = case.crash.sites[0].line
+    for node in ast.walk(source.tree):
+        asked = isinstance(node, ast.Attribute) and node.attr == name
+        if asked and node.lineno <= line <= (node.end_lineno or node.lineno):  # type: ignore[attr-defined]
+            for part in parts or ["[0]"]:
+                yield Candidate.of(edits.wrap(source, node.value, "{}" + part))  # type: ignore[attr-defined]
 
 
 def _assigned(case: Case, name: str) -> Iterator[Candidate]:

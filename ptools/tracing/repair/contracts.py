@@ -246,7 +246,7 @@ def _types(module: nn.Module, x: torch.Tensor) -> Misfit | None:
     if not weights:
         return None
     want, device = weights[0].dtype, weights[0].device
-    if x.dtype != want and not isinstance(module, nn.Embedding):
+    if x.dtype != want and not isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         name = str(want).removeprefix("torch.")
         return _dtype(x, f"{name}, as its weights")
     if x.device != device:
@@ -269,6 +269,7 @@ _CHECKS: dict[type[nn.Module], Callable[[Any, torch.Tensor], Misfit | None]] = {
     nn.MultiheadAttention: _attention,
     nn.TransformerEncoderLayer: _encoder,
     nn.Embedding: _embedding,
+    nn.EmbeddingBag: _embedding,
     nn.PixelShuffle: _shuffle,
     nn.modules.pooling._MaxPoolNd: _pool,
     nn.modules.pooling._AvgPoolNd: _pool,

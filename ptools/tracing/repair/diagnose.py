@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -17,29 +16,31 @@ from ptools.tracing.repair import adapt, constructors, faults, figures, rules
 from ptools.tracing.repair.adapt import Adapt
 from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.contracts import misfit
-from ptools.tracing.repair.sources import edited, exchange, new_statements
+from ptools.tracing.repair.sources import edited, exchange, new_statements, read
 from ptools.tracing.repair.story import describe
 from ptools.tracing.repair.values import Failure, Fault, Fix, said
 from ptools.tracing.repair.witness import Crash, Sites, Witness, each_tensor, recording, user_sites
-from ptools.tracing.study import Answer, Question, examine, output_of
+from ptools.tracing.study import Answer, Question, examine, output_of, weights
 
 _SECONDS = 10.0  # of trying; what was found until then is told
+_MORE = 30  # candidates after the first that fits but is not clearly the best
 _STEPS = 3  # faults in one model that are repaired one after the other
 
 
 def diagnose(question: Question, answer: Answer) -> Failure:
     """Return what is wrong with a model that did not fit, with repairs that were run."""
+    until = monotonic() + _SECONDS
     case = look_again(question, answer)
     failure = describe(case, answer)
-    until = monotonic() + _SECONDS
     data_first = adapt.is_at_fault(case)
     data = _adapted(question, case, until) if data_first else None
-    code = (
-        None if data_first and data and _settled(case) else _edited(question, case, until, _STEPS)
-    )
+    code = None
+    if not (data and _settled(case)):
+        code = _edited(question, case, until, _STEPS)
     if data is None:
-        until = max(until, monotonic() + _SECONDS / 4)
-        data = _adapted(question, case, until) or _resized(question, case, until)
+        data = _resized(question, case, until)
+    if data is None and _from_input(case):
+        data = _adapted(question, case, until)
     if code is None and data is not None:
         code = _grown(question, case, data[0], until)
     if code is not None and data is not None and not _keeps_batch(question, code[1]):
@@ -54,6 +55,14 @@ def diagnose(question: Question, answer: Answer) -> Failure:
     return replace(failure, **found)
 
 
+def _from_input(case: Case) -> bool:
+    """Return whether the input itself did not suit; what fails deep inside is no matter of it."""
+    if isinstance(case.crash.error, Fault):
+        return True
+    found = case.misfit
+    return found is not None and case.is_input(found.tensor) is not None
+
+
 def _settled(case: Case) -> bool:
     """Return whether an edit of the model would be wrong, though it may run."""
     found = case.misfit
@@ -61,6 +70,8 @@ def _settled(case: Case) -> bool:
         return case.crash.error.kind != "label_range"
     if found is None or found.kind == "batch":
         return found is not None
+    if found.kind == "value":
+        return False
     x = found.tensor
     gray = x is not None and x.dim() == 4 and int(x.shape[1]) in (1, 3, 4) and found.want in (1, 3)
     return not (found.kind == "features" and gray)
@@ -88,8 +99,10 @@ def look_again(question: Question, answer: Answer) -> Case:
                 if answer.words is not None and type(answer.words) is type(error):
                     crash.error = answer.words  # meta says it in words that nobody can search for
             else:
-                crash = Crash(answer.error, answer.stage, step=witness.steps)
+                sites_of = user_sites(answer.error.__traceback__)
+                crash = Crash(answer.error, answer.stage, sites=sites_of, step=witness.steps)
     case = Case(crash, model, inputs, witness, sites, dict(question.texts))
+    case.weights = weights(model)
     if crash.module is not None and crash.call is not None and crash.stage == "forward":
         case.misfit = misfit(crash.module, crash.call.args, crash.call.kwargs)
     return case
@@ -143,29 +156,43 @@ def _edited(question: Question, case: Case, until: float, steps: int) -> tuple[F
 def _first(
     question: Question, case: Case, candidates: Iterator[Candidate], until: float
 ) -> tuple[tuple[Fix, Answer] | None, list[tuple[Question, Answer]]]:
-    """Return the first candidate that repairs, and those that led to another failure."""
+    """Return the best candidate that repairs, and those that led to another failure.
+
+    The first one is the best, unless it gives another number of rows, or changes more than one
+    layer: then some more are tried, for one that changes less.
+    """
     tried: set[tuple[str, str]] = set()
     onward: list[tuple[Question, Answer]] = []
-    second: tuple[Fix, Answer] | None = None  # it runs, but gives another number of rows
+    fitting: list[tuple[tuple[bool, int, int], tuple[Fix, Answer]]] = []
+    longest, left = 0.0, _MORE
     for candidate in candidates:
-        if monotonic() > until:
+        begun = monotonic()
+        if begun + longest > until or left == 0:
             break
-        changed = _texts(case, candidate)
+        changed = _texts(question, case, candidate)
         if changed is None or changed in tried:
             continue
         tried.add(changed)
         file, text = changed
-        attempt = replace(question, texts={**question.texts, file: text})
+        attempt = replace(question, texts={file: text})
         answer = examine(attempt, confirm=False)
+        longest = max(longest, monotonic() - begun)
         if answer.fits and answer.trace is not None:
-            found = (_fix(file, text), answer)
-            if _keeps_batch(question, answer):
-                return found, onward
-            second = second or found
-            continue
-        if len(onward) < 6 and _moved(case, answer):
+            aside = max(0, _changes(case, answer) - len(candidate.edits))  # layers not meant
+            cost = (not _keeps_batch(question, answer), aside, len(fitting))
+            fitting.append((cost, (_fix(file, text), answer)))
+            if cost[:2] == (False, 0):
+                break
+        elif len(onward) < 6 and _moved(case, answer):
             onward.append((attempt, answer))
-    return second, onward
+        left -= bool(fitting)
+    best = min(fitting, key=lambda one: one[0])[1] if fitting else None
+    return best, onward
+
+
+def _changes(case: Case, answer: Answer) -> int:
+    """Return how many layers have other weights than before; those that are new do not count."""
+    return sum((case.weights - answer.weights).values())
 
 
 def _keeps_batch(question: Question, answer: Answer) -> bool:
@@ -204,9 +231,12 @@ def _stage(case: Case) -> int:
     return ("ctor", "forward", "silent", "loss").index(case.crash.stage)
 
 
-def _texts(case: Case, candidate: Candidate) -> tuple[str, str] | None:
-    """Return (file, its new text), or None where the edits make no Python."""
-    files = {edit.file for edit in candidate.edits}
+def _texts(question: Question, case: Case, candidate: Candidate) -> tuple[str, str] | None:
+    """Return (file, its new text), or None where the edits make no Python.
+
+    A repair is told as one piece of text: edits in a second file are none.
+    """
+    files = {edit.file for edit in candidate.edits} | set(question.texts)
     if len(files) != 1:
         return None
     file = files.pop()
@@ -220,7 +250,7 @@ def _texts(case: Case, candidate: Candidate) -> tuple[str, str] | None:
 
 
 def _fix(file: str, text: str) -> Fix:
-    before = Path(file).read_text(encoding="utf-8")
+    before = read(file)
     old, new, line = exchange(before, text)
     return Fix(file, line, old, new, new_statements(before, text))
 
@@ -266,8 +296,10 @@ def _sized(case: Case) -> bool:
 
 def _tried(question: Question, changes: Iterator[Adapt], until: float) -> tuple[str, Answer] | None:
     """Return the first change of the data with which everything runs."""
+    longest = 0.0
     for change in changes:
-        if monotonic() > until:
+        begun = monotonic()
+        if begun + longest > until:
             return None
         if change.target:
             attempt = replace(question, adapt_targets=(*question.adapt_targets, change.apply))
@@ -277,6 +309,7 @@ def _tried(question: Question, changes: Iterator[Adapt], until: float) -> tuple[
             answer = examine(attempt, confirm=False)
         except Exception:  # the change does not suit this tensor
             continue
+        longest = max(longest, monotonic() - begun)
         if answer.fits and answer.trace is not None:
             return change.text, answer
     return None

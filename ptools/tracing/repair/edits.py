@@ -112,6 +112,10 @@ def _definitions(source: Source, name: str, old: int | None, value: int) -> Iter
         if isinstance(node, ast.Assign) and value_of(node.value) == old and old is not None:
             if any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
                 yield source.replace(node.value, str(value))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            same = node.value is not None and old is not None and value_of(node.value) == old
+            if same and node.target.id == name and node.value is not None:
+                yield source.replace(node.value, str(value))
         elif isinstance(node, ast.FunctionDef):
             defaults = node.args.defaults
             plain = node.args.args[len(node.args.args) - len(defaults) :]

@@ -56,6 +56,8 @@ def _registered(case: Case, fault: Fault) -> Iterator[Candidate]:
             if not hit or not isinstance(owner, ast.ClassDef) or owner.name != name:
                 continue
             value = source.code(node.value)
+            if isinstance(node.value, ast.Tuple) and not value.startswith("("):
+                value = f"[{value}]"
             inner = "" if value in ("[]", "{}", "list()", "dict()") else value
             yield Candidate(
                 (source.replace(node.value, f"{alias(source, 'torch.nn')}{kind}({inner})"),)
@@ -93,7 +95,7 @@ def _output(case: Case, fault: Fault) -> Iterator[Candidate]:
             yield from _batch_first(case)
             yield from _straddling(case)
             yield from features.joined(case)
-        if out.dim() >= 3 and out.shape != y.shape:
+        if out.dim() >= 4 and out.shape != y.shape:
             yield from _enlarged(case, out, y)
         yield from _returned(case, _templates(fault, out, y))
     elif isinstance(out, dict):
@@ -106,6 +108,10 @@ def _templates(fault: Fault, out: torch.Tensor, y: torch.Tensor) -> list[str]:
     found = []
     if fault.kind == "probabilities":
         return ["torch.sigmoid({})"]
+    if out.dim() == y.dim() + 1 and out.dim() > 1 and out.shape[1] == 1:
+        found.append("{}.squeeze(1)")
+    if out.dim() == 3 and out.shape[1] == y.shape[0]:
+        found.append("{}[-1]")  # a hidden state: (layers, N, H)
     if out.dim() == y.dim() + 1 and out.shape[-1] == 1:
         found += ["{}.squeeze(1)" if out.dim() == 2 else "{}.squeeze(-1)"]
     if y.dim() == out.dim() + 1:

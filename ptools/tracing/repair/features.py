@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from math import prod
 from typing import Any
@@ -120,7 +121,10 @@ def flattened(case: Case, site: Any, size: int, module: nn.Module | None) -> Ite
     if base is None:
         return
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    new = f"{base}.view({base}.size(0), -1)" if name == "view" else f"torch.flatten({base}, 1)"
+    twice = re.fullmatch(r"[\w.]+", base)  # a call must not be made a second time
+    new = f"{base}.view({base}.size(0), -1)" if name == "view" and twice else f"{base}.flatten(1)"
+    if name == "flatten" and not base.endswith(")"):
+        new = f"torch.flatten({base}, 1)"
     for text in dict.fromkeys([new, f"{base}.flatten(1)"]):
         edit = source.replace(call, text)
         yield Candidate.of(edit)

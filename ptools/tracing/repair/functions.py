@@ -116,10 +116,23 @@ def _tune(case: Case, tensors: tuple[torch.Tensor, ...]) -> Iterator[Candidate]:
                 padded += list(edits.set_argument(case, module, "padding", same))[:1]
                 if len(padded) > 1:
                     yield Candidate(tuple(dict.fromkeys(padded)))
+    yield from _strided(case, tensors, layers)
     if all(t.shape[:2] == tensors[0].shape[:2] for t in tensors) or case.crash.name == "cat":
         yield from _interpolated(case, tensors)
     for module in filter(None, layers):
         yield from _reshaped(case, module, tensors)
+
+
+def _strided(
+    case: Case, tensors: tuple[torch.Tensor, ...], layers: list[nn.Module | None]
+) -> Iterator[Candidate]:
+    """A 1x1 convolution in a shortcut has the stride of the other path."""
+    sizes = sorted(int(t.shape[-1]) for t in tensors if t.dim() > 2)
+    ratio = -(-sizes[-1] // sizes[0]) if len(sizes) > 1 and sizes[0] else 1
+    for module in layers:
+        single = isinstance(module, nn.modules.conv._ConvNd) and set(module.kernel_size) == {1}
+        if single and ratio > 1 and module.stride[0] == 1:  # type: ignore[union-attr, index]
+            yield from _set(case, module, "stride", ratio)  # type: ignore[arg-type]
 
 
 def _reshaped(
@@ -133,8 +146,8 @@ def _reshaped(
         if module.stride[0] > 1:
             yield from _set(case, module, "stride", 1)
     elif isinstance(module, nn.Linear):
-        for want in dict.fromkeys(int(t.shape[-1]) for t in tensors):
-            if want != module.out_features:
+        for want in dict.fromkeys(int(n) for t in tensors for n in (t.shape[-1], *t.shape[1:2])):
+            if want not in (1, module.out_features):
                 yield from _set(case, module, "out_features", want)
     elif isinstance(module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)):
         kernel = edits_first(module.kernel_size)

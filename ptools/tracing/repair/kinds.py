@@ -170,9 +170,16 @@ def _is_move(node: ast.AST) -> bool:
 
 
 def value(case: Case, found: Misfit) -> Iterator[Candidate]:
-    if case.crash.module is not None and found.have is not None:
-        for edit in edits.set_argument(case, case.crash.module, "num_embeddings", found.have):
-            yield Candidate.of(edit)
+    module = case.crash.module
+    if module is None or found.have is None:
+        return
+    made = list(edits.set_argument(case, module, "num_embeddings", found.have))
+    source = case.creation(module)
+    node = edits.argument(source[1], type(module), "num_embeddings") if source else None
+    if isinstance(node, ast.Name):
+        made.reverse()  # a name is used elsewhere too, by the output layer say: change what it is
+    for edit in made:
+        yield Candidate.of(edit)
 
 
 def small(case: Case, found: Misfit) -> Iterator[Candidate]:
@@ -215,6 +222,7 @@ def tuple_(case: Case, found: Misfit) -> Iterator[Candidate]:
             for key in value:
                 yield Candidate.of(edits.wrap(source, node, "{}" + f"[{key!r}]"))
         yield Candidate.of(edits.wrap(source, node, "{}[0]"))
+    yield from at_call(case, "{}[0][-1]")  # the hidden state of the last layer
     yield from _split_sequential(case)
     if isinstance(value, dict):
         for key in value:
