@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -48,13 +49,14 @@ def study(
         number = targets[0].shape[0]
     fed = tuple(one.batched(number) for one in inputs)
     report = Report(model, fed, "train" if train else "eval", number)
-    if layers:
-        make: Callable[[], nn.Module] = chain(report, layers)
-    else:
-        assert model is not None
-        shape = inputs[0].shape if number is not None else inputs[0].shape[1:]
-        make = _maker(model, shape, anew=False)
-    question = _question(make, report, dtype, loss, targets)
+    with _imports():
+        if layers:
+            make: Callable[[], nn.Module] = chain(report, layers)
+        else:
+            assert model is not None
+            shape = inputs[0].shape if number is not None else inputs[0].shape[1:]
+            make = _maker(model, shape, anew=False)
+        question = _question(make, report, dtype, loss, targets)
     if model:
         question = replace(question, remake=_maker(model, shape, anew=True))
     if report.failure is None:
@@ -62,6 +64,20 @@ def study(
     if report.trace is not None:
         _extras(report, question, field, graph)
     return report
+
+
+@contextmanager
+def _imports() -> Iterator[None]:
+    """torch makes a million objects, none of them garbage: do not search them while it is imported."""
+    import gc
+
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def _question(
