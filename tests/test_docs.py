@@ -137,6 +137,7 @@ def assert_serves(command: str, work: Path, env: dict[str, str]) -> None:
 
 def test_the_readme_quotes_the_tables_that_the_benchmarks_print() -> None:
     """Row for row: the figures are of one run, the rows are those of today."""
+    from benchmarks import shapes
     from benchmarks.startup import cases
 
     readme = (ROOT / "README.md").read_text()
@@ -145,6 +146,8 @@ def test_the_readme_quotes_the_tables_that_the_benchmarks_print() -> None:
             command, comma, rest = label.partition(",")
             assert f"| `{command}`{comma}{rest} | " in readme
     assert "| `ptools train` | median | worst |" in readme
+    for label in shapes.cases():
+        assert f"| {label} | " in readme
 
 
 def test_there_are_commands_to_run() -> None:
