@@ -160,11 +160,15 @@ def _extras(report: Report, question: Question, field: bool, graph: Path | None)
 def _failed(report: Report, question: Question, answer: Answer) -> None:
     import traceback
 
-    from ptools.tracing.repair.diagnose import diagnose
+    from ptools.tracing.repair.diagnose import diagnose, undiagnosed
 
     assert answer.error is not None
     report.traceback = "".join(traceback.format_exception(answer.words or answer.error)).rstrip()
-    report.failure = diagnose(question, answer)
+    try:
+        report.failure = diagnose(question, answer)
+    except Exception as problem:  # somebody's model is odder than we thought: say what it said
+        report.traceback += "\n" + "".join(traceback.format_exception(problem)).rstrip()
+        report.failure = undiagnosed(answer)
 
 
 def _train_only(question: Question, idle: set[str]) -> tuple[str, ...]:

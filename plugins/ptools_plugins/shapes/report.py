@@ -48,6 +48,9 @@ class Report:
             found["filled"] = list(self.filled)
         if self.trace is not None:
             found |= self._figures(self.trace)
+        else:  # it does not fit: there are no figures
+            figures = ("params", "trainable", "buffers", "macs", "output", "activation_bytes")
+            found |= dict.fromkeys(figures) | {"uncounted": [], "layers": []}
         if self.graph is not None:
             found["graph"] = self.graph
         return found | {"failure": self.failure.document() if self.failure else None}

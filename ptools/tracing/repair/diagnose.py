@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ptools.errors import PtoolsError
+from ptools.errors import PtoolsError, cause, one_line
 from ptools.tracing.build import build
 from ptools.tracing.repair import adapt, constructors, faults, figures, rules
 from ptools.tracing.repair.adapt import Adapt
@@ -53,6 +53,16 @@ def diagnose(question: Question, answer: Answer) -> Failure:
         if code is None or data_first:
             found["output"] = output_of(data[1])
     return replace(failure, **found)
+
+
+def undiagnosed(answer: Answer) -> Failure:
+    """Return a failure of which no more is known than the exception."""
+    assert answer.error is not None
+    error = raw(answer.words or answer.error)
+    text = one_line(cause(error), 160)
+    sites = user_sites(error.__traceback__)
+    file, line = (sites[0].file, sites[0].line) if sites else (None, None)
+    return Failure("", "", file, line, "", "", text, f"the model fails: {text}", stage=answer.stage)
 
 
 def _from_input(case: Case) -> bool:
