@@ -1056,3 +1056,17 @@ def test_a_real_run_computes_only_shapes_where_weights_are_zero() -> None:
     assert torch.equal(one[1], zero(x))
     torch.testing.assert_close(two[1], whole(x))
     assert one[1].stride() == two[1].stride()
+
+
+def test_truncated_initialisation_ends() -> None:
+    """It draws until every value lies within its bounds; left out, it must not wait for that."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.full((8,), 9.0))
+            nn.init.trunc_normal_(self.w, mean=5.0, a=4.0, b=6.0)
+
+    before = nn.init.trunc_normal_, getattr(nn.init, "_no_grad_trunc_normal_", None)
+    assert build_real(Net).w.tolist() == [0.0] * 8  # type: ignore[operator]
+    assert before == (nn.init.trunc_normal_, getattr(nn.init, "_no_grad_trunc_normal_", None))

@@ -129,7 +129,22 @@ def _registered(make: Make) -> nn.Module:
 
 
 class _SkipInit(TorchFunctionMode):
-    """Leave out random initialisation: its values are not looked at, and its time is most of building."""
+    """Leave out random initialisation: its values are not looked at, and its time is most of building.
+
+    trunc_normal_ draws until every value lies between its bounds: without draws it would not end.
+    """
+
+    def __enter__(self) -> _SkipInit:
+        self._truncated = getattr(nn.init, "_no_grad_trunc_normal_", None)
+        if self._truncated is not None:
+            nn.init._no_grad_trunc_normal_ = lambda tensor, *_, **__: tensor
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        if self._truncated is not None:
+            nn.init._no_grad_trunc_normal_ = self._truncated
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
