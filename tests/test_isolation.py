@@ -25,7 +25,7 @@ def assert_unhurt(ptools: Run, *, process: bool) -> None:
     assert perf_counter() - begun < 5, "a fault delays --help"
     assert help_.exit_code == 0
     assert help_.stderr == ""
-    assert "Compute the output size of a layer." in help_.stdout
+    assert "Show every shape in a network, or why it does not fit." in help_.stdout
     assert "Do good. [ptools-good]" in help_.stdout
     assert "polluted" not in help_.stdout
     assert "\x1b" not in help_.stdout

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,8 @@ def prepare(
 ) -> Callable[[], nn.Module]:
     """Find the model called `spec`, importing its file once, and return what builds it; see `build`."""
     try:
-        make = _maker(spec, classes, shape)
+        with _no_bytecode():
+            make = _maker(spec, classes, shape)
     except PtoolsError:
         raise
     except (Exception, SystemExit) as error:  # the model is the user's code
@@ -72,6 +74,19 @@ def prepare(
         return model
 
     return built
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Leave no __pycache__ beside the user's files: an edit within the same second would not be seen."""
+    import sys
+
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def place(spec: str) -> str | None:
