@@ -126,10 +126,10 @@ def rows(layers: Sequence[Layer], depth: int | None) -> list[Layer]:
     named = {layer.name: layer for layer in layers}
     kept: dict[str, Layer] = {}
     for layer in layers:
-        parts = layer.name.split(".") if layer.name else []
-        name = ".".join(parts[:depth])  # a ModuleList stands where its first module ran
+        parts = (layer.name.split(".") if layer.name else [])[:depth]
+        name = ".".join(parts)  # a ModuleList stands where its first module ran
         if name not in kept and name in named:
-            kept[name] = replace(named[name], leaf=named[name].leaf or name.count(".") + 1 >= depth)
+            kept[name] = replace(named[name], leaf=named[name].leaf or len(parts) == depth)
     for layer in layers:
         parts = layer.name.split(".") if layer.name else []
         above = kept.get(".".join(parts[:depth]))
