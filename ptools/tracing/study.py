@@ -13,7 +13,7 @@ import gc
 import random
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -200,10 +200,8 @@ def _for_real(question: Question, before: Answer) -> Answer:
                 model = model.to(question.dtype) if question.dtype else model
                 output = model.train(question.train)(*question.feed(model, "cpu"))
             return replace(before, output=output, device="cpu")
-        except (
-            Exception,
-            SystemExit,
-        ) as problem:  # without gradients it may do: weights changed in place
+        except (Exception, SystemExit) as problem:
+            # without gradients it may do: weights changed in place
             error = error or problem
     if error is not None and "not implemented for" in one_line(error):
         return before  # this CPU cannot compute in that data type: no fault of the model
@@ -237,8 +235,3 @@ def is_small(trace: Trace) -> bool:
 def output_of(answer: Answer) -> Any:
     """Return the shapes of what the model returned."""
     return shapes_of(answer.output)
-
-
-def as_inputs(values: Sequence[torch.Tensor]) -> tuple[Input, ...]:
-    """Return what describes these tensors."""
-    return tuple(Input(tuple(v.shape), str(v.dtype).removeprefix("torch.")) for v in values)

@@ -113,7 +113,9 @@ def _is_position(case: Case) -> bool:
 
 
 def _types(case: Case, place: int, x: torch.Tensor) -> Iterator[Adapt]:
-    embeds = isinstance(case.crash.module, nn.Embedding) or "indices" in said(case.crash.error)
+    embeds = isinstance(case.crash.module, (nn.Embedding, nn.EmbeddingBag)) or "indices" in said(
+        case.crash.error
+    )
     if x.is_floating_point() and embeds:
         # the noise that stands for the data is no token id when negative
         yield Adapt("token ids are whole numbers: x.long()", place, lambda x: x.abs().long())

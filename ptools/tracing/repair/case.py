@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -90,6 +91,17 @@ class Case:
             return bool(self.source(file).tree)
         except (OSError, SyntaxError, ValueError):
             return False
+
+    def nodes(self, *more: str) -> Iterator[tuple[Source, ast.AST]]:
+        """Yield every node of the user's files, and of `more`, with its source."""
+        for file in dict.fromkeys([*self.files(), *more]):
+            source = self.source(file)
+            for node in ast.walk(source.tree):
+                yield source, node
+
+    def last_expression(self) -> tuple[Source, ast.expr] | None:
+        """Return the user's expression in which the model stopped."""
+        return self.expression(self.crash.sites[0]) if self.crash.sites else None
 
     def last_call(self) -> tuple[Source, ast.Call] | None:
         """Return the user's call in which the model stopped."""

@@ -91,7 +91,7 @@ def _missing(case: Case, text: str) -> Iterator[Candidate]:
 
 def _first_of(case: Case, text: str) -> Iterator[Candidate]:
     """A tuple stands where a tensor should: x + self.attn(x, x, x)."""
-    found = case.expression(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_expression()
     if found is None:
         return
     source, node = found
@@ -107,18 +107,16 @@ def _first_of(case: Case, text: str) -> Iterator[Candidate]:
 
 def _indented(case: Case) -> Iterator[Candidate]:
     """forward stands inside __init__: one step to the left."""
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            outer = source.parents.get(node)
-            if not isinstance(node, ast.FunctionDef) or not isinstance(outer, ast.FunctionDef):
-                continue
-            start, end = source.span(node)
-            begin = source.text.rfind("\n", 0, start) + 1
-            step = node.col_offset - outer.col_offset
-            rows = source.text[begin:end].splitlines(keepends=True)
-            text = "".join(row[step:] if not row[:step].strip() else row for row in rows)
-            yield Candidate.of(Edit(file, begin, end, text))
+    for source, node in case.nodes():
+        outer = source.parents.get(node)
+        if not isinstance(node, ast.FunctionDef) or not isinstance(outer, ast.FunctionDef):
+            continue
+        start, end = source.span(node)
+        begin = source.text.rfind("\n", 0, start) + 1
+        step = node.col_offset - outer.col_offset
+        rows = source.text[begin:end].splitlines(keepends=True)
+        text = "".join(row[step:] if not row[:step].strip() else row for row in rows)
+        yield Candidate.of(Edit(source.file, begin, end, text))
 
 
 def _lists(case: Case) -> Iterator[Candidate]:
@@ -138,7 +136,7 @@ def _on_the_inputs_device(case: Case) -> Iterator[Candidate]:
 
 def _super_first(case: Case) -> Iterator[Candidate]:
     """Put super().__init__() before the first layer."""
-    found = case.expression(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_expression()
     if found is None:
         return
     source, node = found
@@ -175,7 +173,7 @@ def _without(source: Source, statement: ast.stmt) -> Edit:
 
 def _divisible(case: Case) -> Iterator[Candidate]:
     """num_heads must divide embed_dim, groups the channels: take the nearest number that does."""
-    found = case.call(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_call()
     if found is None:
         return
     source, call = found
@@ -211,7 +209,7 @@ def _number(node: ast.expr | None, names: dict[str, int]) -> int | None:
 
 def _keyword(case: Case, wrong: str) -> Iterator[Candidate]:
     """A misspelt keyword: kernal_size."""
-    found = case.call(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_call()
     if found is None:
         return
     source, call = found
@@ -267,36 +265,32 @@ def _inside(case: Case, name: str, owner: Any) -> Iterator[Candidate]:
 
 def _assigned(case: Case, name: str) -> Iterator[Candidate]:
     """__init__ says pool = ... where self.pool = ... is meant."""
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == name for t in node.targets
-            ):
-                outer = source.around(node, ast.FunctionDef)
-                if isinstance(outer, ast.FunctionDef) and outer.name == "__init__":
-                    start, _ = source.span(node)
-                    yield Candidate.of(Edit(file, start, start, "self."))
+    for source, node in case.nodes():
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == name for t in node.targets
+        ):
+            outer = source.around(node, ast.FunctionDef)
+            if isinstance(outer, ast.FunctionDef) and outer.name == "__init__":
+                start, _ = source.span(node)
+                yield Candidate.of(Edit(source.file, start, start, "self."))
 
 
 def _init(case: Case) -> Iterator[Candidate]:
     """The constructor is called _init_ or __int__: it never ran."""
-    for file in {*case.files(), *_classes(case)}:
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if not isinstance(node, ast.FunctionDef) or node.name == "__init__":
-                continue
-            near = get_close_matches(node.name, ["__init__"], n=1, cutoff=0.7)
-            if not near or not isinstance(source.parents.get(node), ast.ClassDef):
-                continue
-            start, _ = source.span(node)
-            place = source.text.index(node.name, start + len("def"))
-            made = [Edit(file, place, place + len(node.name), "__init__")]
-            for inner in ast.walk(node):
-                if isinstance(inner, ast.Attribute) and inner.attr == node.name:
-                    _, end = source.span(inner)
-                    made.append(Edit(file, end - len(node.name), end, "__init__"))
-            yield Candidate.of(*made)
+    for source, node in case.nodes(*_classes(case)):
+        if not isinstance(node, ast.FunctionDef) or node.name == "__init__":
+            continue
+        near = get_close_matches(node.name, ["__init__"], n=1, cutoff=0.7)
+        if not near or not isinstance(source.parents.get(node), ast.ClassDef):
+            continue
+        start, _ = source.span(node)
+        place = source.text.index(node.name, start + len("def"))
+        made = [Edit(source.file, place, place + len(node.name), "__init__")]
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Attribute) and inner.attr == node.name:
+                _, end = source.span(inner)
+                made.append(Edit(source.file, end - len(node.name), end, "__init__"))
+        yield Candidate.of(*made)
 
 
 def _classes(case: Case) -> list[str]:
@@ -312,30 +306,26 @@ def _classes(case: Case) -> list[str]:
 
 def _forward(case: Case) -> Iterator[Candidate]:
     """forward is misspelt, or has another name."""
-    for file in {*case.files(), *_classes(case)}:
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if not isinstance(node, ast.ClassDef):
-                continue
-            methods = {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
-            if "forward" in methods:
-                continue
-            near = get_close_matches("forward", [m.lower() for m in methods], n=2)
-            for name, method in methods.items():
-                if name.lower() in near or name in ("__call__", "call", "run"):
-                    start, _ = source.span(method)
-                    place = source.text.index(name, start + len("def"))
-                    yield Candidate.of(Edit(file, place, place + len(name), "forward"))
+    for source, node in case.nodes(*_classes(case)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        methods = {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
+        if "forward" in methods:
+            continue
+        near = get_close_matches("forward", [m.lower() for m in methods], n=2)
+        for name, method in methods.items():
+            if name.lower() in near or name in ("__call__", "call", "run"):
+                start, _ = source.span(method)
+                place = source.text.index(name, start + len("def"))
+                yield Candidate.of(Edit(source.file, place, place + len(name), "forward"))
 
 
 def _self(case: Case) -> Iterator[Candidate]:
     """def forward(x): without self."""
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            inside = isinstance(source.parents.get(node), ast.ClassDef)
-            if inside and isinstance(node, ast.FunctionDef) and node.args.args:
-                first = node.args.args[0]
-                if first.arg not in ("self", "cls") and not node.decorator_list:
-                    start, _ = source.span(first)
-                    yield Candidate.of(Edit(file, start, start, "self, "))
+    for source, node in case.nodes():
+        inside = isinstance(source.parents.get(node), ast.ClassDef)
+        if inside and isinstance(node, ast.FunctionDef) and node.args.args:
+            first = node.args.args[0]
+            if first.arg not in ("self", "cls") and not node.decorator_list:
+                start, _ = source.span(first)
+                yield Candidate.of(Edit(source.file, start, start, "self, "))

@@ -106,6 +106,8 @@ def look_again(question: Question, answer: Answer) -> Case:
                     model(*inputs)
             except (Exception, SystemExit) as error:
                 crash = witness.crash(error)
+                if isinstance(answer.error, Fault):  # it says more than meta does
+                    crash.error = answer.error
                 if answer.words is not None and type(answer.words) is type(error):
                     crash.error = answer.words  # meta says it in words that nobody can search for
             else:

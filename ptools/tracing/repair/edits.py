@@ -134,6 +134,13 @@ def add_keyword(source: Source, call: ast.Call, text: str) -> Edit:
     return Edit(source.file, len(inside), len(inside), f"{comma}{text}")
 
 
+def without_keyword(source: Source, keyword: ast.keyword) -> Edit:
+    """Return the edit that takes an argument out of its call, with the comma before it."""
+    start, end = source.span(keyword)
+    comma, opening = source.text.rfind(",", 0, start), source.text.rfind("(", 0, start)
+    return Edit(source.file, comma if comma > opening else start, end, "")
+
+
 def rename(case: Case, module: nn.Module, name: str) -> Iterator[Edit]:
     """Yield the edit that makes another class: BatchNorm1d -> BatchNorm2d."""
     made = case.creation(module)
@@ -171,12 +178,8 @@ def insert_before(case: Case, module: nn.Module, layer: str) -> Iterator[Edit]:
     else:
         yield source.replace(
             call,
-            f"{_container(source, call)}Sequential({_layer(source, call, layer)}, {source.code(call)})",
+            f"{prefix(source, call)}Sequential({_layer(source, call, layer)}, {source.code(call)})",
         )
-
-
-def _container(source: Source, call: ast.Call) -> str:
-    return prefix(source, call)
 
 
 def _layer(source: Source, call: ast.Call, layer: str) -> str:
@@ -249,3 +252,8 @@ def edited_inside(source: Source, call: ast.Call, template: str) -> str:
     edit = wrap(source, call.args[0], template)
     text = source.code(call)
     return text[: edit.start - start] + edit.new + text[edit.end - start :]
+
+
+def largest(size: object) -> int:
+    """Return a size that may be given per dimension, as a number: kernel_size=(3, 5) is 5."""
+    return int(max(size)) if isinstance(size, (tuple, list)) else int(size)  # type: ignore[call-overload]

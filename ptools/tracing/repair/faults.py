@@ -42,39 +42,34 @@ def _registered(case: Case, fault: Fault) -> Iterator[Candidate]:
     name = type(fault.detail["owner"]).__name__
     what = "Parameter" if fault.kind == "parameters" else "Module"
     kind = f"{what}{'Dict' if fault.detail['container'] == 'dict' else 'List'}"
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
-                continue
-            owner = source.around(node, ast.ClassDef)
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            hit = any(
-                isinstance(t, ast.Attribute) and t.attr == fault.detail["attribute"]
-                for t in targets
-            )
-            if not hit or not isinstance(owner, ast.ClassDef) or owner.name != name:
-                continue
-            value = source.code(node.value)
-            if isinstance(node.value, ast.Tuple) and not value.startswith("("):
-                value = f"[{value}]"
-            inner = "" if value in ("[]", "{}", "list()", "dict()") else value
-            yield Candidate(
-                (source.replace(node.value, f"{alias(source, 'torch.nn')}{kind}({inner})"),)
-            )
+    for source, node in case.nodes():
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
+        owner = source.around(node, ast.ClassDef)
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        hit = any(
+            isinstance(t, ast.Attribute) and t.attr == fault.detail["attribute"] for t in targets
+        )
+        if not hit or not isinstance(owner, ast.ClassDef) or owner.name != name:
+            continue
+        value = source.code(node.value)
+        if isinstance(node.value, ast.Tuple) and not value.startswith("("):
+            value = f"[{value}]"
+        inner = "" if value in ("[]", "{}", "list()", "dict()") else value
+        yield Candidate(
+            (source.replace(node.value, f"{alias(source, 'torch.nn')}{kind}({inner})"),)
+        )
 
 
 def _returns(case: Case) -> Iterator[tuple[Source, ast.FunctionDef]]:
     """Yield forward() of the model's own class."""
     if case.model is None:
         return
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.ClassDef) and node.name == type(case.model).__name__:
-                for inner in node.body:
-                    if isinstance(inner, ast.FunctionDef) and inner.name == "forward":
-                        yield source, inner
+    for source, node in case.nodes():
+        if isinstance(node, ast.ClassDef) and node.name == type(case.model).__name__:
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and inner.name == "forward":
+                    yield source, inner
 
 
 def _unmixed(case: Case, view: Any) -> Iterator[Candidate]:

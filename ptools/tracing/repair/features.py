@@ -170,19 +170,17 @@ def _normalised(case: Case, x: torch.Tensor) -> Iterator[Candidate]:
 
 def joined(case: Case) -> Iterator[Candidate]:
     """torch.cat without dim, or with dim=0, joins along the batch."""
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            name = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
-            if not isinstance(node, ast.Call) or name not in ("cat", "concat"):
-                continue
-            old = node.args[1] if len(node.args) > 1 else None
-            old = next((k.value for k in node.keywords if k.arg in ("dim", "axis")), old)
-            for dim in ("1", "-1"):
-                if old is None:
-                    yield Candidate.of(edits.add_keyword(source, node, f"dim={dim}"))
-                elif source.code(old) == "0":
-                    yield Candidate.of(source.replace(old, dim))
+    for source, node in case.nodes():
+        name = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+        if not isinstance(node, ast.Call) or name not in ("cat", "concat"):
+            continue
+        old = node.args[1] if len(node.args) > 1 else None
+        old = next((k.value for k in node.keywords if k.arg in ("dim", "axis")), old)
+        for dim in ("1", "-1"):
+            if old is None:
+                yield Candidate.of(edits.add_keyword(source, node, f"dim={dim}"))
+            elif source.code(old) == "0":
+                yield Candidate.of(source.replace(old, dim))
 
 
 def _producer(case: Case, x: torch.Tensor, found: Misfit) -> Iterator[Candidate]:
@@ -224,8 +222,6 @@ def _override(case: Case, module: nn.Module, parameter: str, value: int) -> Iter
 
 def resized(module: nn.Module, parameter: str, value: int) -> str:
     """Return the call that makes the same layer with another size; PyTorch's repr is such a call."""
-    import re
-
     text = repr(module)
     named = re.sub(rf"\b{parameter}=\d+", f"{parameter}={value}", text)
     return named if named != text else re.sub(r"\(\d+", f"({value}", text, count=1)

@@ -19,36 +19,30 @@ def candidates(case: Case) -> Iterator[Candidate]:
     pairs = list(dict.fromkeys(sizes(case)))
     yield from _batches(case, pairs)
     for old, new in pairs:
-        for file in case.files():
-            source = case.source(file)
-            for node in ast.walk(source.tree):
-                whole = isinstance(node, ast.expr) and edits.value_of(node) == old
-                if whole and edits.value_of(source.parents.get(node)) is None and old > 0:
-                    yield Candidate.of(source.replace(node, str(new)))
+        for source, node in case.nodes():
+            whole = isinstance(node, ast.expr) and edits.value_of(node) == old
+            if whole and edits.value_of(source.parents.get(node)) is None and old > 0:
+                yield Candidate.of(source.replace(node, str(new)))
 
 
 def replaced(case: Case, old: int, new: int) -> Iterator[Candidate]:
     """Yield, for every number in the files that is `old`, the edit that makes it `new`."""
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Constant) and type(node.value) is int and node.value == old:
-                yield Candidate.of(source.replace(node, str(new)))
+    for source, node in case.nodes():
+        if isinstance(node, ast.Constant) and type(node.value) is int and node.value == old:
+            yield Candidate.of(source.replace(node, str(new)))
 
 
 def _batches(case: Case, pairs: list[tuple[int, int]]) -> Iterator[Candidate]:
     """A batch size written into forward(): every one of that function becomes x.size(0)."""
     batch = int(case.inputs[0].shape[0]) if case.inputs and case.inputs[0].dim() else 0
     for old in [old for old, new in pairs if new == batch and old > 1]:
-        for file in case.files():
-            source = case.source(file)
-            for node in ast.walk(source.tree):
-                if not isinstance(node, ast.FunctionDef) or len(node.args.args) < 2:
-                    continue
-                name = node.args.args[1].arg
-                held = [n for n in ast.walk(node) if isinstance(n, ast.Constant) and n.value == old]
-                if node.name == "forward" and held:
-                    yield Candidate(tuple(source.replace(n, f"{name}.size(0)") for n in held))
+        for source, node in case.nodes():
+            if not isinstance(node, ast.FunctionDef) or len(node.args.args) < 2:
+                continue
+            name = node.args.args[1].arg
+            held = [n for n in ast.walk(node) if isinstance(n, ast.Constant) and n.value == old]
+            if node.name == "forward" and held:
+                yield Candidate(tuple(source.replace(n, f"{name}.size(0)") for n in held))
 
 
 def sizes(case: Case) -> Iterator[tuple[int, int]]:

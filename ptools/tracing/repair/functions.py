@@ -12,7 +12,7 @@ from torch import nn
 
 from ptools.tracing.repair import edits, features, figures
 from ptools.tracing.repair.case import Candidate, Case
-from ptools.tracing.repair.edits import alias
+from ptools.tracing.repair.edits import alias, largest
 from ptools.tracing.repair.sources import Edit, Source
 from ptools.tracing.repair.values import said
 from ptools.tracing.repair.witness import Origin, each_tensor
@@ -45,9 +45,9 @@ def candidates(case: Case) -> Iterator[Candidate]:
         yield from _adaptive(case, tensors)
         yield from _keywords(case, "ceil_mode=True", "padding=1")
     elif name == "linear" and tensors:
-        yield from _wrapped(case, "torch.flatten({}, 1)")
+        yield from _operand(case, "torch.flatten({}, 1)")
     if name.startswith("conv") or "dtype" in said(case.crash.error).lower():
-        yield from _wrapped(case, "{}.float()", "{}.to(torch.float32)")
+        yield from _operand(case, "{}.float()", "{}.to(torch.float32)")
 
 
 def _sum(case: Case, a: torch.Tensor, b: torch.Tensor) -> Iterator[Candidate]:
@@ -150,14 +150,10 @@ def _reshaped(
             if want not in (1, module.out_features):
                 yield from _set(case, module, "out_features", want)
     elif isinstance(module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)):
-        kernel = edits_first(module.kernel_size)
+        kernel = largest(module.kernel_size)
         if kernel > 1:
             yield from _set(case, module, "padding", kernel // 2)
         yield from _set(case, module, "ceil_mode", "True")
-
-
-def edits_first(value: object) -> int:
-    return int(value[0]) if isinstance(value, (tuple, list)) else int(value)  # type: ignore[call-overload]
 
 
 def _set(case: Case, module: nn.Module, name: str, value: int | str) -> Iterator[Candidate]:
@@ -192,7 +188,7 @@ def _cat(case: Case, tensors: list[torch.Tensor]) -> Iterator[Candidate]:
 
 
 def _other_dimension(case: Case, dims: int) -> Iterator[Candidate]:
-    found = case.call(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_call()
     if found is None:
         return
     source, call = found
@@ -209,7 +205,7 @@ def _other_dimension(case: Case, dims: int) -> Iterator[Candidate]:
 
 def _parts(case: Case) -> tuple[Source, list[ast.expr]] | None:
     """Return the operands of a + b, torch.cat([a, b]), torch.add(a, b), a @ b in the source."""
-    found = case.expression(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_expression()
     if found is None:
         return None
     source, node = found
@@ -235,9 +231,6 @@ def _operand(case: Case, *templates: str) -> Iterator[Candidate]:
         for node in (*nodes[1:], *nodes[:1]):
             if not isinstance(node, (ast.Constant, ast.Starred)):
                 yield Candidate((edits.wrap(source, node, template),))
-
-
-_wrapped = _operand
 
 
 def _interpolated(case: Case, tensors: tuple[torch.Tensor, ...]) -> Iterator[Candidate]:
@@ -268,7 +261,7 @@ def _matmul(case: Case) -> Iterator[Candidate]:
 
 def _view(case: Case, tensors: list[torch.Tensor]) -> Iterator[Candidate]:
     """A view that the memory or the number of elements does not allow."""
-    found = case.call(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_call()
     if found is None or not tensors or not isinstance(found[1].func, ast.Attribute):
         return
     source, call = found
@@ -308,7 +301,7 @@ def _linear_after(case: Case) -> nn.Module | None:
 
 
 def _keywords(case: Case, *texts: str) -> Iterator[Candidate]:
-    found = case.call(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_call()
     if found is None:
         return
     for text in texts:

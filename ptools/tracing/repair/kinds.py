@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from ptools.tracing.repair import edits
 from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.contracts import Misfit
-from ptools.tracing.repair.edits import at_call
+from ptools.tracing.repair.edits import at_call, largest
 from ptools.tracing.repair.sources import Edit, Source
 
 
@@ -49,18 +48,16 @@ def _mentions(case: Case, name: str, dims: int) -> Iterator[Candidate]:
         for n in (dims - 2, dims - 1):
             if f"{digit}d" not in name or not 1 <= n <= 3 or str(n) == digit:
                 continue
-            for file in case.files():
-                source = case.source(file)
-                for node in ast.walk(source.tree):
-                    if isinstance(node, ast.Attribute) and node.attr == name:
-                        _, end = source.span(node)
-                        new = name.replace(f"{digit}d", f"{n}d")
-                        yield Candidate.of(Edit(file, end - len(name), end, new))
+            for source, node in case.nodes():
+                if isinstance(node, ast.Attribute) and node.attr == name:
+                    _, end = source.span(node)
+                    new = name.replace(f"{digit}d", f"{n}d")
+                    yield Candidate.of(Edit(source.file, end - len(name), end, new))
 
 
 def dtype(case: Case, found: Misfit) -> Iterator[Candidate]:
     assert found.tensor is not None
-    if isinstance(case.crash.module, nn.Embedding):
+    if isinstance(case.crash.module, (nn.Embedding, nn.EmbeddingBag)):
         yield from at_call(case, "{}.long()")
         return
     if found.tensor.dtype == torch.uint8 and case.is_input(found.tensor) is not None:
@@ -89,9 +86,7 @@ def _without_casts(case: Case) -> Iterator[Candidate]:
             yield Candidate.of(source.replace(whole, source.code(call)))
     for keyword in call.keywords:
         if keyword.arg in ("dtype", "device"):
-            start, end = source.span(keyword)
-            begin = source.text.rfind(",", 0, start)
-            yield Candidate.of(Edit(source.file, begin if begin > 0 else start, end, ""))
+            yield Candidate.of(edits.without_keyword(source, keyword))
 
 
 def device(case: Case, found: Misfit) -> Iterator[Candidate]:
@@ -106,24 +101,17 @@ def device(case: Case, found: Misfit) -> Iterator[Candidate]:
 def without_devices(case: Case) -> Iterator[Candidate]:
     """Take every device="..." and .to("...") of the files away, and every name of a device."""
     yield from _moves(case)
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Constant) and node.value in ("meta", "cuda", "cuda:0", "mps"):
-                yield Candidate.of(source.replace(node, '"cpu"'))
+    for source, node in case.nodes():
+        if isinstance(node, ast.Constant) and node.value in ("meta", "cuda", "cuda:0", "mps"):
+            yield Candidate.of(source.replace(node, '"cpu"'))
 
 
 def _moves(case: Case) -> Iterator[Candidate]:
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.keyword) and node.arg == "device":
-                start, end = source.span(node)
-                begin = source.text.rfind(",", 0, start)
-                opening = source.text.rfind("(", 0, start)
-                yield Candidate.of(Edit(file, begin if begin > opening else start, end, ""))
-            elif _is_move(node):
-                yield Candidate.of(source.replace(node, source.code(node.func.value)))  # type: ignore[attr-defined]
+    for source, node in case.nodes():
+        if isinstance(node, ast.keyword) and node.arg == "device":
+            yield Candidate.of(edits.without_keyword(source, node))
+        elif _is_move(node):
+            yield Candidate.of(source.replace(node, source.code(node.func.value)))  # type: ignore[attr-defined]
 
 
 def missing(case: Case, found: Misfit) -> Iterator[Candidate]:
@@ -133,11 +121,9 @@ def missing(case: Case, found: Misfit) -> Iterator[Candidate]:
 
 def returns(case: Case) -> Iterator[Candidate]:
     """Let every forward() of the files that may end without a return give what it last computed."""
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.FunctionDef) and node.name == "forward" and node.body:
-                yield from _return(source, node)
+    for source, node in case.nodes():
+        if isinstance(node, ast.FunctionDef) and node.name == "forward" and node.body:
+            yield from _return(source, node)
 
 
 def _return(source: Source, function: ast.FunctionDef) -> Iterator[Candidate]:
@@ -187,7 +173,7 @@ def small(case: Case, found: Misfit) -> Iterator[Candidate]:
     module = case.crash.module
     assert module is not None
     assert found.have is not None
-    kernel = edits_int(getattr(module, "kernel_size", 0))
+    kernel = largest(getattr(module, "kernel_size", 0))
     if isinstance(module, nn.modules.conv._ConvNd):
         for edit in edits.set_argument(case, module, "padding", kernel // 2):
             yield Candidate.of(edit)
@@ -199,10 +185,6 @@ def small(case: Case, found: Misfit) -> Iterator[Candidate]:
             yield Candidate.of(edit)
     for edit in edits.rename(case, module, "Identity"):
         yield Candidate.of(edit)
-
-
-def edits_int(value: Any) -> int:
-    return int(max(value)) if isinstance(value, (tuple, list)) else int(value)
 
 
 def tuple_(case: Case, found: Misfit) -> Iterator[Candidate]:
@@ -233,7 +215,7 @@ def tuple_(case: Case, found: Misfit) -> Iterator[Candidate]:
 def _split_sequential(case: Case) -> Iterator[Candidate]:
     """self.net(x) with an LSTM inside: self.net[1:](self.net[:1](x)[0])."""
     index = case.crash.layer.rpartition(".")[2]
-    found = case.call(case.crash.sites[0]) if case.crash.sites else None
+    found = case.last_call()
     if found is None or not index.isdigit() or len(found[1].args) != 1:
         return
     source, call = found
@@ -244,12 +226,10 @@ def _split_sequential(case: Case) -> Iterator[Candidate]:
 
 def module_(case: Case, found: Misfit | None) -> Iterator[Candidate]:
     """A layer's class, or a layer, stands where its output should: nn.ReLU(x) for nn.ReLU()(x)."""
-    for file in case.files():
-        source = case.source(file)
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Attribute) and hasattr(nn, node.attr):
-                parent = source.parents.get(node)
-                called = isinstance(parent, ast.Call) and parent.func is node
-                value = getattr(nn, node.attr)
-                if not called and isinstance(value, type) and issubclass(value, nn.Module):
-                    yield Candidate.of(edits.wrap(source, node, "{}()"))
+    for source, node in case.nodes():
+        if isinstance(node, ast.Attribute) and hasattr(nn, node.attr):
+            parent = source.parents.get(node)
+            called = isinstance(parent, ast.Call) and parent.func is node
+            value = getattr(nn, node.attr)
+            if not called and isinstance(value, type) and issubclass(value, nn.Module):
+                yield Candidate.of(edits.wrap(source, node, "{}()"))

@@ -7,7 +7,7 @@ output depends on the other samples: that is proved with values before it is sai
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BATCH = 3  # samples of the trial, unlike most other sizes
 
 
-def look(question: Question, answer: Answer) -> Fault | None:
+def look(question: Question, model: nn.Module, answer: Answer) -> Fault | None:
     """Return the layer, or view, because of which samples mix; None where nothing is proved.
 
     Only where the first dimension is known to be the batch, in eval mode (batch normalisation mixes
@@ -30,6 +30,8 @@ def look(question: Question, answer: Answer) -> Fault | None:
     assert answer.trace is not None
     if question.batch is None or question.train or not question.own or answer.device != "cpu":
         return None
+    if not any(map(not_batch_first, model.modules())):
+        return None
     trial = replace(
         question,
         inputs=tuple(one._replace(shape=(_BATCH, *one.shape[1:])) for one in question.inputs),
@@ -37,52 +39,27 @@ def look(question: Question, answer: Answer) -> Fault | None:
     try:
         with torch.no_grad():
             torch.manual_seed(0)
-            model = trial.new()
-            if not _suspect(model):
-                return None
-            return _proved(trial, model.eval())
+            return _proved(trial, trial.new().eval())
     except Exception:  # another batch size does not suit it: nothing is proved
         return None
 
 
-def _suspect(model: nn.Module) -> bool:
-    return any(map(not_batch_first, model.modules()))
-
-
 def _proved(question: Question, model: nn.Module) -> Fault | None:
+    """Change sample 0 alone: the rows of the others may not change."""
     inputs = question.feed(model, "cpu")
     witness = Witness(model, inputs)
     with witness:
         before = next(each_tensor(model(*inputs)))
-    if before.dim() == 0 or before.shape[0] != _BATCH or not inputs[0].is_floating_point():
-        return _whole(question, model, inputs, before, witness)
-    changed = [inputs[0].clone(), *inputs[1:]]
-    changed[0][0] = -changed[0][0] + 1
-    after = next(each_tensor(model(*changed)))
-    if torch.allclose(before[1:], after[1:], atol=1e-6):
-        return None
-    return _said(question, witness)
-
-
-def _whole(
-    question: Question,
-    model: nn.Module,
-    inputs: list[torch.Tensor],
-    before: torch.Tensor,
-    witness: Any,
-) -> Fault | None:
-    """Token ids cannot be negated: sample 0 becomes another one of them."""
-    if before.dim() == 0 or before.shape[0] != _BATCH or inputs[0].is_floating_point():
+    if before.dim() == 0 or before.shape[0] != _BATCH:
         return None
     changed = [inputs[0].clone(), *inputs[1:]]
-    changed[0][0] = 1 - changed[0][0].clamp(0, 1)
+    sample = changed[0][0]
+    changed[0][0] = 1 - (sample if sample.is_floating_point() else sample.clamp(0, 1))
     after = next(each_tensor(model(*changed)))
-    if torch.allclose(before[1:], after[1:], atol=1e-6):
-        return None
-    return _said(question, witness)
+    return None if torch.allclose(before[1:], after[1:], atol=1e-6) else _said(witness)
 
 
-def _said(question: Question, witness: Witness) -> Fault | None:
+def _said(witness: Witness) -> Fault | None:
     for view in witness.views:
         if _swapped(view):
             n, length = view.before[:2]
@@ -99,7 +76,7 @@ def _said(question: Question, witness: Witness) -> Fault | None:
             return Fault(
                 "layout", name, f"({kind}) runs along the batch: samples look at each other",
                 "batch_first=True, as the input is [N, L, ...]",
-                f"batch_first=False: it takes the {_BATCH} samples for the sequence",
+                "batch_first=False: it takes the samples for the steps of a sequence",
             )  # fmt: skip
     return None
 

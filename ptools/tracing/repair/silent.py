@@ -23,8 +23,16 @@ def look(question: Question, model: nn.Module, answer: Answer) -> Fault | None:
         or _loose(model)
         or _nothing(model, answer)
         or _mixed(question, model, answer)
-        or layout.look(question, answer)
+        or layout.look(question, model, answer)
     )
+
+
+def _held(model: nn.Module) -> Iterator[tuple[nn.Module, str, str, Any]]:
+    """Yield (module, attribute, its dotted name, value) of every plain list, tuple and dict."""
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if not attribute.startswith("_") and isinstance(value, (list, tuple, dict)):
+                yield module, attribute, f"{name}.{attribute}" if name else attribute, value
 
 
 def _unregistered(model: nn.Module) -> Fault | None:
@@ -33,46 +41,38 @@ def _unregistered(model: nn.Module) -> Fault | None:
     One module alone in a list, or frozen ones, are a known way of hiding a teacher: no fault.
     """
     registered = set(model.modules())
-    for name, module in model.named_modules():
-        for attribute, value in vars(module).items():
-            if attribute.startswith("_") or not isinstance(value, (list, tuple, dict)):
-                continue
-            found = [m for m in _modules(value) if m not in registered]
-            size = sum(p.numel() for m in found for p in m.parameters() if p.requires_grad)
-            if not found or not size or (len(found) == 1 and not isinstance(value, dict)):
-                continue
-            kind = type(value).__name__
-            layer = f"{name}.{attribute}" if name else attribute
-            return Fault(
-                "unregistered", layer,
-                f"is a plain {kind}: its {len(found)} layers are not registered",
-                f"nn.Module{'Dict' if kind == 'dict' else 'List'}: parameters() > 0, {size:,} in it",
-                f"a {kind}: 0 parameters for optimizer, state_dict() and .to()",
-                attribute=attribute, container=kind, owner=module,
-            )  # fmt: skip
+    for module, attribute, layer, value in _held(model):
+        found = [m for m in _modules(value) if m not in registered]
+        size = sum(p.numel() for m in found for p in m.parameters() if p.requires_grad)
+        if not found or not size or (len(found) == 1 and not isinstance(value, dict)):
+            continue
+        kind = type(value).__name__
+        return Fault(
+            "unregistered", layer,
+            f"is a plain {kind}: its {len(found)} layers are not registered",
+            f"nn.Module{'Dict' if kind == 'dict' else 'List'}: parameters() > 0, {size:,} in it",
+            f"a {kind}: 0 parameters for optimizer, state_dict() and .to()",
+            attribute=attribute, container=kind, owner=module,
+        )  # fmt: skip
     return None
 
 
 def _loose(model: nn.Module) -> Fault | None:
     """Parameters in a plain list or dict are unknown to parameters() too."""
     known = {id(p) for p in model.parameters()}
-    for name, module in model.named_modules():
-        for attribute, value in vars(module).items():
-            if attribute.startswith("_") or not isinstance(value, (list, tuple, dict)):
-                continue
-            items = list(value.values() if isinstance(value, dict) else value)
-            found = [p for p in items if isinstance(p, nn.Parameter) and id(p) not in known]
-            if not found or not any(p.requires_grad for p in found):
-                continue
-            kind = type(value).__name__
-            layer = f"{name}.{attribute}" if name else attribute
-            return Fault(
-                "parameters", layer,
-                f"is a plain {kind}: its {len(found)} parameters are not registered",
-                "nn.ParameterDict" if kind == "dict" else "nn.ParameterList",
-                f"a {kind}: optimizer, state_dict() and .to() never see them",
-                attribute=attribute, container=kind, owner=module,
-            )  # fmt: skip
+    for module, attribute, layer, value in _held(model):
+        items = list(value.values() if isinstance(value, dict) else value)
+        found = [p for p in items if isinstance(p, nn.Parameter) and id(p) not in known]
+        if not any(p.requires_grad for p in found):
+            continue
+        kind = type(value).__name__
+        return Fault(
+            "parameters", layer,
+            f"is a plain {kind}: its {len(found)} parameters are not registered",
+            "nn.ParameterDict" if kind == "dict" else "nn.ParameterList",
+            f"a {kind}: optimizer, state_dict() and .to() never see them",
+            attribute=attribute, container=kind, owner=module,
+        )  # fmt: skip
     return None
 
 
@@ -107,11 +107,10 @@ def _mixed(question: Question, model: nn.Module, answer: Answer) -> Fault | None
     batch = question.inputs[0].shape[0]
     if batch < 2 or not outputs[0].dim() or outputs[0].shape[0] == batch:
         return None
-    device = "cpu" if answer.trace.data_dependent else "meta"
-    if device == "cpu":
+    if answer.trace.data_dependent:
         return None
-    with torch.device(device):
-        inputs = question.feed(model, device)
+    with torch.device("meta"):
+        inputs = question.feed(model, "meta")
         witness = Witness(model, inputs)
         try:
             with witness:
