@@ -33,7 +33,7 @@ def match(
     }
     return Match(
         mapping=mapping,
-        confidence={key: "certain" for key in mapping},
+        confidence=dict.fromkeys(mapping, "certain"),
         unmatched={key: "no tensor of this name" for key in target if key not in mapping},
         unused=[key for key in source if key not in set(mapping.values())],
         verdict="complete"

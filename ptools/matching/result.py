@@ -27,12 +27,12 @@ class Transform(NamedTuple):
 class Rule(NamedTuple):
     """A renaming that was induced: target names as `target` come from source names as `source`.
 
-    Both are patterns with `{}` for what is carried over; `count` modules follow it.
+    Both are patterns with `{}` for what is carried over; `modules` of them follow it.
     """
 
     source: str
     target: str
-    count: int
+    modules: int
 
 
 @dataclass(frozen=True)
