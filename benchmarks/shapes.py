@@ -44,14 +44,8 @@ COSTS = {
     "LLaMA-like stack, 128 tokens": "LLaMA-like stack",
 }
 QUICK = (
-    "alexnet",
-    "googlenet",
-    "regnet_y_400mf",
-    "swin_t",
-    "vit_b_16",
-    "r3d_18",
-    "lraspp_mobilenet_v3_large",
-)
+    "alexnet", "googlenet", "regnet_y_400mf", "swin_t", "vit_b_16", "r3d_18", "lraspp_mobilenet_v3_large",
+)  # fmt: skip
 
 
 class Job(NamedTuple):
@@ -124,11 +118,8 @@ def calflops(model: Any, x: Any) -> tuple[float, int]:
 OTHERS: dict[str, Counter] = {
     "torchinfo": torchinfo,
     "torchinfo on meta": torchinfo,  # not its default: the user builds the model there
-    "fvcore": fvcore,
-    "ptflops": ptflops,
-    "thop": thop,
-    "calflops": calflops,
-}
+    "fvcore": fvcore, "ptflops": ptflops, "thop": thop, "calflops": calflops,
+}  # fmt: skip
 
 
 def count(tool: str, job: Job, limits: Limits, *, build: bool = True) -> dict[str, Any]:

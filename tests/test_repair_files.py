@@ -132,3 +132,21 @@ def test_the_dice_are_the_same_in_every_run(tmp_path: Path, ptools: Run) -> None
     first = failure(ptools, tmp_path, "dice.py:Net", "3")
     assert first == failure(ptools, tmp_path, "dice.py:Net", "3")
     assert first["layer"] == "b"
+
+
+@pytest.mark.parametrize("values", ["x.sum().item()", "x.tolist()", "torch.nonzero(x)"])
+def test_a_model_too_large_for_a_run_with_values_says_so(
+    values: str, tmp_path: Path, ptools: Run
+) -> None:
+    """4 TB of weights: no machine could allocate them, and what meta cannot do is not the reason."""
+    (tmp_path / "giant.py").write_text(
+        HEAD + "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.a = nn.Linear(8, 4)\n        self.b = nn.Linear(10**6, 10**6, bias=False)\n\n"
+        f"    def forward(self, x):\n        x = self.a(x)\n        return {values}\n"
+    )
+    found = failure(ptools, tmp_path, "giant.py:Net", "8")
+    words = "decides by its data, and 3725.3 GiB of weights are too many to run it"
+    assert (found["message"], found["cause"]) == (f"Net {words}", words)
+    assert found["got"] == "a decision by the values of a tensor"
+    assert "no .item()" in found["expected"]
+    assert (found["stage"], found["fix"], found["data_fix"]) == ("forward", None, None)

@@ -56,10 +56,7 @@ def calculate(
             "output-padding": output_padding or (0,),
         }
     )
-    windows = [
-        sizes.Window(k, s, (p, p), d, ceil, o)
-        for _, k, s, p, d, o in zip(*full.values(), strict=True)
-    ]
+    windows = _windows(full, ceil)
     if padding == "same":
         windows = [_same(op, window) for window in windows]
     try:
@@ -181,6 +178,15 @@ def _broadcast(named: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
                 f"give one value, or {dimensions}."
             )
     return {name: v * dimensions if len(v) == 1 else v for name, v in named.items()}
+
+
+def _windows(full: Mapping[str, tuple[int, ...]], ceil: bool) -> list[Window]:
+    """Return the window of every dimension of what `calculate` was given."""
+    from ptools.tracing.sizes import Window
+
+    names = ("k", "s", "p", "d", "output-padding")
+    every = zip(*(full[name] for name in names), strict=True)
+    return [Window(k, s, (p, p), d, ceil, more) for k, s, p, d, more in every]
 
 
 def _same(op: str, window: Window) -> Window:
