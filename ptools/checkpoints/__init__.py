@@ -1,14 +1,29 @@
-"""Checkpoints: written atomically, read without running anything in them."""
+"""Checkpoints: written atomically, read without running anything in them.
+
+read(path)                the tensors of a checkpoint of any format, as Weights
+write(tensors, path)      a state_dict, tensor by tensor, in the container it was read from
+save(value, path)         torch.save, whole or not at all
+load(path)                torch.load of plain weights: what `save` wrote
+
+read: `formats` recognises the file; `archives` (torch.save, TorchScript) and `tensorfiles`
+(safetensors, indexes) read it, pickles by way of `inert`; `choosing` finds the state_dict in it.
+write: `slots` says what is to be written, `containers` what goes around it, `packing` writes
+torch.save's format into a zip file (`zipping`), `writing` safetensors, `pouring` the bytes of both.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from ptools import files
+from ptools.checkpoints.reading import read
+from ptools.checkpoints.weights import Weights
+from ptools.checkpoints.writing import write
 from ptools.errors import FileError, cause
-from ptools.files import failed, write
+from ptools.files import failed
 
-__all__ = ["load", "save"]
+__all__ = ["Weights", "load", "read", "save", "write"]
 
 
 def save(value: Any, path: Path, *, force: bool = False) -> None:
@@ -39,7 +54,7 @@ def save(value: Any, path: Path, *, force: bool = False) -> None:
         except RuntimeError as error:
             raise (full[0] if full else error) from error
 
-    write(path, dump, force=force)
+    files.write(path, dump, force=force)
 
 
 def load(path: Path, *, device: str = "cpu") -> Any:
