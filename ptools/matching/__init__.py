@@ -27,19 +27,6 @@ def match(
     `fixed` are pairs {target key: source key} that are already decided; `hints` are pairs (target
     prefix, source prefix) of modules that correspond.
     """
-    fixed = dict(fixed or {})
-    mapping = fixed | {
-        key: key for key, shape in target.items() if key not in fixed and source.get(key) == shape
-    }
-    return Match(
-        mapping=mapping,
-        confidence=dict.fromkeys(mapping, "certain"),
-        unmatched={key: "no tensor of this name" for key in target if key not in mapping},
-        unused=[key for key in source if key not in set(mapping.values())],
-        verdict="complete"
-        if len(mapping) == len(target)
-        else "partial"
-        if mapping
-        else "different",
-        reasons=dict.fromkeys(mapping, "the same name and shape"),
-    )
+    from ptools.matching.engine import solve
+
+    return solve(source, target, dict(fixed or {}), list(hints))

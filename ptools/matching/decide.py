@@ -1,0 +1,207 @@
+"""From the assignment that fits best to what may be loaded: certain, likely, ambiguous, or nothing.
+
+Certainty is a property of the whole. Two networks that share shapes are not one network: first it is
+asked whether the one is a part of the other at all. Then every unit is asked what would change if
+it went elsewhere: where nothing would, a person decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import fmean, median
+
+import numpy as np
+
+from ptools.matching.evidence import Evidence
+from ptools.matching.result import Confidence
+from ptools.matching.search import Assignment, certain_belief, in_order, score
+from ptools.matching.swaps import changes, swapped
+from ptools.matching.units import Unit, squeezed
+
+_COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
+_TOLD = -6.0  # a mean fit above: the names of the two sides correspond
+_ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
+
+
+@dataclass
+class Decision:
+    """What becomes of each target unit."""
+
+    chosen: dict[int, int] = field(default_factory=dict)
+    confidence: dict[int, Confidence] = field(default_factory=dict)
+    ambiguous: dict[int, list[int]] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    different: str = ""  # why these are two different networks
+
+
+def decide(evidence: Evidence, ends: list[Assignment]) -> Decision:
+    """Return what the assignments that were found, the best first, allow to do."""
+    if not ends:
+        return Decision(different="no module of the one has the shapes of a module of the other")
+    view = View(evidence, ends)
+    why = view.different()
+    if why:
+        return Decision(different=why)
+    decision = Decision()
+    for t in sorted(view.chosen):
+        view.settle(t, decision)
+    return decision
+
+
+class View:
+    """An assignment, and everything that is known of its pairs."""
+
+    def __init__(self, evidence: Evidence, ends: list[Assignment]) -> None:
+        self.evidence, self.ends = evidence, ends
+        self.chosen = ends[0].chosen
+        self.pairs = evidence.pairs
+        only = self.pairs.only(certain_belief(self.pairs, self.chosen) > 0)
+        weights = evidence.weigh(np.ones(len(only.source)), only)
+        self.fit = dict(zip(only.target.tolist(), weights.tolist(), strict=True))
+        self.mean, self.middle = fmean(self.fit.values()), median(self.fit.values())
+        self.order = in_order(self.chosen) / max(1, len(self.chosen) - 1)
+        self.margin, self.others = self._margins()
+        self.of_target = np.bincount(self.pairs.target, minlength=evidence.shape[1])
+        self.of_source = np.bincount(self.pairs.source, minlength=evidence.shape[0])
+
+    def _margins(self) -> tuple[dict[int, float], dict[int, set[int]]]:
+        """Return, per target unit, the loss of the best change of places, and what it could get instead."""
+        base = score(self.evidence, self.pairs, self.chosen)
+        margin: dict[int, float] = {}
+        others: dict[int, set[int]] = {}
+        for change in changes(self.evidence, self.chosen):
+            loss = base - score(self.evidence, self.pairs, swapped(self.chosen, change))
+            for a, b in change:
+                for t, other in ((a, b), (b, a)):
+                    margin[t] = min(margin.get(t, loss), loss)
+                    if loss < 1:
+                        others.setdefault(t, set()).add(self.chosen[other])
+        return margin, others
+
+    # -- is it one network at all? ---------------------------------------------------------------------
+
+    def different(self) -> str:
+        """Return why these are two different networks, or nothing."""
+        sources, targets = self.evidence.sources, self.evidence.targets
+        ours = _share([sources[s] for s in self.chosen.values()], sources)
+        theirs = _share([targets[t] for t in self.chosen], targets)
+        covered = max(ours, theirs)
+        if covered < _COVERED and not self._whole_part():
+            return f"only {covered:.0%} of the layers of the one have a place in the other"
+        if self.mean < _TOLD and self.order < _ORDERED and min(ours, theirs) < 0.95:
+            return "neither names nor order correspond"
+        if min(ours, theirs) < 0.9 and self._holes():
+            return "blocks of both have layers that the other lacks"
+        if self._inputs_differ():
+            return "the first layers are of different kinds"
+        return ""
+
+    def _whole_part(self) -> bool:
+        """Is a large part of one side, under one name, found whole on the other, where names agree?"""
+        if self.mean < -2:
+            return False
+        for units, mapped in (
+            (self.evidence.targets, set(self.chosen)),
+            (self.evidence.sources, set(self.chosen.values())),
+        ):
+            counts: dict[tuple[str, ...], list[int]] = {}
+            for unit in units:
+                for depth in range(1, len(unit.path)):
+                    found = counts.setdefault(unit.path[:depth], [0, 0])
+                    found[0] += 1
+                    found[1] += unit.index in mapped
+            if any(m >= 0.95 * n and n >= max(8, 0.2 * len(units)) for n, m in counts.values()):
+                return True
+        return False
+
+    def _holes(self) -> bool:
+        """Are there blocks on both sides of which only a part is matched?"""
+        return all(
+            _broken(units, mapped) > 0.3
+            for units, mapped in (
+                (self.evidence.targets, set(self.chosen)),
+                (self.evidence.sources, set(self.chosen.values())),
+            )
+        )
+
+    def _inputs_differ(self) -> bool:
+        """Do both sides begin with a layer that the other lacks, and not just of another width?"""
+        first = _first_matrix(self.evidence.sources), _first_matrix(self.evidence.targets)
+        if None in first or first[0] is None or first[1] is None:
+            return False
+        source, target = first
+        if source.index in set(self.chosen.values()) or target.index in self.chosen:
+            return False
+        a, b = source.shapes["weight"], target.shapes["weight"]
+        return len(a) != len(b) or sum(x != y for x, y in zip(a, b, strict=True)) > 1
+
+    # -- unit by unit ----------------------------------------------------------------------------------
+
+    def settle(self, t: int, decision: Decision) -> None:
+        """Decide one target unit."""
+        s, fit, margin = self.chosen[t], self.fit[t], self.margin.get(t, np.inf)
+        unique = self.of_target[t] == 1 and self.of_source[s] == 1
+        told, ordered = self.mean >= _TOLD, self.order >= _ORDERED
+        steady = ordered and self._in_step(t)
+        if not unique and not told and not ordered:
+            decision.ambiguous[t] = self._class(t)
+            decision.reasons[t] = "neither names nor order tell these apart"
+        elif not unique and fit < self.middle - 6 and not self._in_step(t):
+            decision.reasons[t] = "the shapes agree, but nothing else speaks for it"
+        elif margin < 0.5 and not (steady and self.order > 0.95):
+            decision.ambiguous[t] = sorted({s, *self.others.get(t, ())})
+            decision.reasons[t] = "these could change places, and nothing tells them apart"
+        else:
+            decision.chosen[t] = s
+            sure = unique or ((margin >= 3 or steady) and (fit > -5 or steady))
+            sure = sure and (told or ordered) and self._undisputed(t)
+            decision.confidence[t] = "certain" if sure else "likely"
+            decision.reasons[t] = self._reason(t, unique, steady)
+
+    def _undisputed(self, t: int) -> bool:
+        """Do all assignments that fit about as well agree on it?"""
+        best = self.ends[0].score
+        return all(end.chosen.get(t) == self.chosen[t] for end in self.ends if end.score > best - 3)
+
+    def _in_step(self, t: int) -> bool:
+        """Does a neighbour of the target unit go to a neighbour of its source unit?"""
+        s = self.chosen[t]
+        return any(self.chosen.get(t + d) in (s - 1, s + 1) for d in (-1, 1))
+
+    def _class(self, t: int) -> list[int]:
+        """Return every source unit that fits by shape."""
+        return sorted(self.pairs.source[self.pairs.target == t].tolist())
+
+    def _reason(self, t: int, unique: bool, steady: bool) -> str:
+        source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
+        if source.path == target.path:
+            return "the same name"
+        said = ["no other has these shapes"] if unique else []
+        said += ["named as its neighbours are"] if self.fit[t] > -3 else []
+        said += ["in the same order"] if steady else []
+        return ", ".join(said) or "the rest leaves it this place"
+
+
+def _matrix(unit: Unit) -> bool:
+    return any(len(squeezed(shape)) >= 2 for shape in unit.shapes.values())
+
+
+def _share(some: list[Unit], units: list[Unit]) -> float:
+    """Return how many of the matrices are among `some`; of all units where there is no matrix."""
+    whole = sum(map(_matrix, units))
+    return sum(map(_matrix, some)) / whole if whole else len(some) / max(1, len(units))
+
+
+def _broken(units: list[Unit], mapped: set[int]) -> float:
+    """Return the share of blocks, of those with a matched unit, that have unmatched ones too."""
+    blocks: dict[tuple[str, ...], list[bool]] = {}
+    for unit in units:
+        for depth in range(1, len(unit.path)):
+            if unit.path[depth - 1].isdigit() or depth == len(unit.path) - 1:
+                blocks.setdefault(unit.path[:depth], []).append(unit.index in mapped)
+    touched = [found for found in blocks.values() if any(found) and len(found) > 1]
+    return sum(not all(found) for found in touched) / max(1, len(touched))
+
+
+def _first_matrix(units: list[Unit]) -> Unit | None:
+    return next((u for u in units if "weight" in u.shapes and _matrix(u)), None)

@@ -1,0 +1,61 @@
+"""How alike two names are: equal words, words of one meaning, abbreviations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+# words that the field uses for one thing; which library uses which is of no matter here
+_SYNONYMS = [
+    {"norm", "bn", "ln", "batchnorm", "layernorm", "normalization"},
+    {"fc", "linear", "dense", "lin"},
+    {"conv", "convolution"},
+    {"head", "classifier", "fc", "logits"},
+    {"embed", "embedding", "embeddings", "emb"},
+    {"shortcut", "downsample", "skip", "identity", "residual"},
+    {"encoder", "enc", "down"},
+    {"decoder", "dec", "up"},
+    {"query", "q"},
+    {"key", "k"},
+    {"value", "v"},
+    {"output", "out", "o"},
+    {"input", "in"},
+    {"position", "pos", "positional"},
+    {"depthwise", "dw"},
+    {"pointwise", "pw"},
+    {"stem", "first", "entry"},
+    {"source", "src"},
+    {"target", "tgt", "trg"},
+    {"self", "slf"},
+    {"cross", "crs"},
+]
+
+
+@lru_cache(maxsize=100_000)
+def likeness(a: Sequence[str], b: Sequence[str]) -> float:
+    """Return how alike two sequences of tokens are, 0 to 1; numbers are not looked at."""
+    first = [word.lower() for word in a if not word.isdigit()]
+    second = [word.lower() for word in b if not word.isdigit()]
+    if not first or not second:
+        return 0.0
+    there = sum(max(_alike(x, y) for y in second) for x in first)
+    back = sum(max(_alike(x, y) for x in first) for y in second)
+    return (there + back) / (len(first) + len(second))
+
+
+@lru_cache(maxsize=100_000)
+def _alike(a: str, b: str) -> float:
+    if a == b:
+        return 1.0
+    if any(a in words and b in words for words in _SYNONYMS):
+        return 0.8
+    short, long = sorted((a, b), key=len)
+    if long.startswith(short):
+        return 0.6
+    if a[0] == "w" != b[0] and len(a) > 1:  # wq: the weights of a query
+        return 0.8 * _alike(a[1:], b)
+    if b[0] == "w" != a[0] and len(b) > 1:
+        return 0.8 * _alike(a, b[1:])
+    letters = iter(long)
+    abbreviated = len(short) > 1 and a[0] == b[0] and all(c in letters for c in short)
+    return 0.4 if abbreviated else 0.0

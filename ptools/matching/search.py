@@ -1,0 +1,371 @@
+"""The search for the assignment that fits best.
+
+From several beginnings, beliefs are made consistent (every unit once: Sinkhorn & Knopp 1967), weighed by
+the evidence, and sharpened, until an assignment (Kuhn 1955) stands. The order of registration
+is one witness among others: it is heard where names leave a choice. The best of the ends is taken.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ptools.matching.align import chains
+from ptools.matching.evidence import Evidence, Floats, Pairs
+from ptools.matching.units import Unit
+
+LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
+ORDER, RANK = 0.7, 1.0  # weights of the order of registration, of neighbours and within one shape
+BUDGET = 12  # groups of units that get a second thought, the worst first
+_UNLIKELY = 5e-3  # a belief below is given up
+
+
+@dataclass
+class Assignment:
+    """Which source unit each target unit gets, how well that fits, and what else was considered."""
+
+    chosen: dict[int, int]  # target unit: source unit
+    score: float
+    pairs: Pairs
+    weights: Floats  # of the pairs
+    order: Floats  # of the pairs: 1 where they keep the order of registration
+
+
+def search(evidence: Evidence) -> list[Assignment]:
+    """Return the assignments that were found, the best first."""
+    if not len(evidence.pairs.source):
+        return []
+    ends: list[Assignment] = []
+    for number, belief in enumerate(_beginnings(evidence)):
+        pairs, belief = _learn(evidence, belief)
+        for trust in (0.0, 0.7, 2.0):
+            ends.append(_settle(evidence, pairs, belief, trust))
+            if _decided(evidence, pairs, belief):
+                break  # order has nothing left to say
+        if number and _agree(ends):
+            break
+    ends.sort(key=lambda end: -end.score)
+    better = _improve(evidence, ends[0])
+    return [better, *ends] if better.score > ends[0].score else ends
+
+
+def _decided(evidence: Evidence, pairs: Pairs, belief: Floats) -> bool:
+    """Return whether every target unit that can be filled has one source unit."""
+    most = np.zeros(evidence.shape[1])
+    np.maximum.at(most, pairs.target, belief)
+    return bool((most[pairs.target] > 0.9).all())
+
+
+def _agree(ends: list[Assignment]) -> bool:
+    return all(end.chosen == ends[0].chosen for end in ends)
+
+
+def _beginnings(evidence: Evidence) -> Iterator[Floats]:
+    pairs, prior = evidence.pairs, evidence.prior
+    yield consistent(evidence, pairs, prior)
+    order = along(evidence, pairs, np.zeros(len(prior)))
+    yield consistent(evidence, pairs, prior + 4 * order)
+    for same in _blocks(evidence):
+        yield consistent(evidence, pairs, prior + 4 * same)
+
+
+def _learn(evidence: Evidence, belief: Floats) -> tuple[Pairs, Floats]:
+    """Let names and shapes agree; return what is still possible, and how much it is believed."""
+    pairs = evidence.pairs
+    for sharpness in LEARN:
+        weights = evidence.weigh(belief, pairs)
+        belief = consistent(evidence, pairs, weights, sharpness)
+        keep = belief > _UNLIKELY
+        pairs, belief = pairs.only(keep), belief[keep]
+    return pairs, belief
+
+
+def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> Assignment:
+    """Sharpen a belief into an assignment; `trust` is the weight of the order of registration."""
+    weights = evidence.weigh(belief, pairs)
+    order = np.zeros(len(belief))
+    for rising in (0.2, 0.5, 1.0):
+        order = along(evidence, pairs, belief) * (trust or 0.05 * rising)
+        order -= RANK * (1 if trust else 0.1) * evidence.displaced[pairs.number]
+        for _ in range(3):
+            weights = evidence.weigh(belief, pairs) + order
+            before = belief
+            belief = consistent(evidence, pairs, weights, 2.0 if rising == 1.0 else 1.0)
+            if np.abs(belief - before).max() < 0.02:
+                break
+        keep = belief > 1e-4
+        pairs, belief, weights, order = pairs.only(keep), belief[keep], weights[keep], order[keep]
+    chosen = assign(evidence, pairs, weights)
+    for _ in range(3):
+        belief = 0.8 * certain_belief(pairs, chosen) + 0.2 * belief
+        weights = evidence.weigh(belief, pairs) + order
+        again = assign(evidence, pairs, weights)
+        if again == chosen:
+            break
+        chosen = again
+    chosen = _complete(evidence, chosen)
+    return Assignment(chosen, score(evidence, evidence.pairs, chosen), pairs, weights, order)
+
+
+def consistent(evidence: Evidence, pairs: Pairs, weights: Floats, sharpness: float = 1.0) -> Floats:
+    """Return beliefs that add up to at most 1 for every unit of either side."""
+    n, m = evidence.shape
+    s, t = pairs.source, pairs.target
+    most = np.full(m, -np.inf)
+    np.maximum.at(most, t, weights)
+    p = np.exp(sharpness * (weights - most[t]))
+    for _ in range(6):
+        p = p / np.maximum(np.bincount(t, p, m)[t], 1e-12)
+        p = p / np.maximum(np.bincount(s, p, n)[s], 1)
+    return np.asarray(p)
+
+
+def along(evidence: Evidence, pairs: Pairs, belief: Floats) -> Floats:
+    """Return 1 for the pairs that keep the order of registration best, less for those of later chains."""
+    table = np.full(evidence.shape, -np.inf)
+    table[pairs.source, pairs.target] = 2 + 2 * belief
+    value = np.zeros(evidence.shape)
+    for number, path in enumerate(chains(table)):
+        rows, columns = zip(*path, strict=True)
+        value[list(rows), list(columns)] = 1 / (1 + 0.25 * number)
+    return np.asarray(value[pairs.source, pairs.target])
+
+
+def assign(evidence: Evidence, pairs: Pairs, weights: Floats) -> dict[int, int]:
+    """Return the one-to-one assignment of the greatest weight, {target unit: source unit}."""
+    chosen: dict[int, int] = {}
+    classes: dict[object, list[int]] = defaultdict(list)
+    for k, t in enumerate(pairs.target.tolist()):
+        classes[evidence.targets[t].signature].append(k)
+    for members in classes.values():
+        ks = np.array(members)
+        s, row = np.unique(pairs.source[ks], return_inverse=True)
+        t, column = np.unique(pairs.target[ks], return_inverse=True)
+        costs = np.full((len(s), len(t)), 1e6)
+        costs[row, column] = -weights[ks]
+        for i, j in zip(*linear_sum_assignment(costs), strict=True):
+            if costs[i, j] < 1e5:
+                chosen[int(t[j])] = int(s[i])
+    return chosen
+
+
+def _complete(evidence: Evidence, chosen: dict[int, int]) -> dict[int, int]:
+    """Give what is left on both sides to each other: beliefs may have been given up too early."""
+    taken = np.zeros(evidence.shape[0], dtype=bool)
+    taken[list(chosen.values())] = True
+    filled = np.zeros(evidence.shape[1], dtype=bool)
+    filled[list(chosen)] = True
+    pairs = evidence.pairs
+    left = ~taken[pairs.source] & ~filled[pairs.target]
+    if not left.any():
+        return chosen
+    sure = certain_belief(pairs, chosen) > 0
+    among = left[left | sure]
+    pairs = pairs.only(left | sure)
+    weights = evidence.weigh(np.where(among, 0.0, 1.0), pairs)
+    return chosen | assign(evidence, pairs.only(among), weights[among])
+
+
+def certain_belief(pairs: Pairs, chosen: dict[int, int]) -> Floats:
+    both = zip(pairs.source.tolist(), pairs.target.tolist(), strict=True)
+    return np.array([float(chosen.get(t) == s) for s, t in both])
+
+
+def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
+    """Return how well an assignment fits itself: every pair judged by all the others."""
+    only = pairs.only(certain_belief(pairs, chosen) > 0)
+    sure = np.ones(len(only.source))
+    fit = evidence.weigh(sure, only).sum() + 8 * len(only.source)
+    return float(fit + ORDER * in_order(chosen) + 0.2 * _ranked(evidence, chosen))
+
+
+def in_order(chosen: dict[int, int]) -> float:
+    """Return how well an assignment keeps neighbours: 1 for each next that stays the next."""
+    sources = [chosen[t] for t in sorted(chosen)]
+    rank = {s: number for number, s in enumerate(sorted(sources))}
+    steps = [rank[b] - rank[a] for a, b in pairwise(sources)]
+    return sum(1.0 if d == 1 else 0.7 if d == -1 else 0.3 if d > 0 else 0.0 for d in steps)
+
+
+def _ranked(evidence: Evidence, chosen: dict[int, int]) -> int:
+    """Return how many units follow the one before them that has the same shapes, on both sides."""
+    last: dict[object, int] = {}
+    kept = 0
+    for t in sorted(chosen):
+        signature = evidence.targets[t].signature
+        kept += last.get(signature, chosen[t]) < chosen[t]
+        last[signature] = chosen[t]
+    return kept
+
+
+# -- second thoughts: what would the others say of these? -----------------------------------------------
+
+
+def _improve(evidence: Evidence, end: Assignment) -> Assignment:
+    """Forget one class of units at a time, and ask the others where it belongs."""
+    best = end
+    for _ in range(2):
+        before = best.score
+        weights = _fits(evidence, best)
+        doubts = _doubtful(evidence)
+        doubts.sort(key=lambda ms: sum(weights.get(t, -9.0) for t in ms) / len(ms))
+        for members in doubts[:BUDGET]:
+            again = _reconsider(evidence, best, members)
+            if again.score > best.score + 1e-6:
+                best = again
+        if best.score <= before + 1e-6:
+            break
+    return best
+
+
+def _fits(evidence: Evidence, end: Assignment) -> dict[int, float]:
+    """Return how well the pair of each target unit fits the others."""
+    only = evidence.pairs.only(certain_belief(evidence.pairs, end.chosen) > 0)
+    weights = evidence.weigh(np.ones(len(only.source)), only)
+    return dict(zip(only.target.tolist(), weights.tolist(), strict=True))
+
+
+def _doubtful(evidence: Evidence) -> list[set[int]]:
+    """Return the target units that have a choice: by signature, by template, and by the roles that share one."""
+    choice = np.bincount(evidence.pairs.target, minlength=evidence.shape[1]) > 1
+    units = [unit for unit in evidence.targets if choice[unit.index]]
+    found: list[set[int]] = []
+    for role in (_by_signature, _by_template, _by_end):
+        groups: dict[object, set[int]] = defaultdict(set)
+        for unit in units:
+            groups[role(unit)].add(unit.index)
+        found += groups.values()
+        if role is not _by_signature:
+            found += _joined(evidence, groups.values())
+    return [
+        members for k, members in enumerate(found) if len(members) > 1 and members not in found[:k]
+    ]
+
+
+def _by_signature(unit: Unit) -> object:
+    return unit.signature
+
+
+def _by_template(unit: Unit) -> object:
+    return unit.template
+
+
+def _by_end(unit: Unit) -> object:
+    return unit.path[-1:]
+
+
+def _joined(evidence: Evidence, groups: Iterable[set[int]]) -> list[set[int]]:
+    """Return the unions of groups that have a signature in common."""
+    unions: list[tuple[set[object], set[int]]] = []
+    for group in groups:
+        shapes: set[object] = {evidence.targets[t].signature for t in group}
+        members = set(group)
+        apart = []
+        for other, others in unions:
+            if other & shapes:
+                shapes |= other
+                members |= others
+            else:
+                apart.append((other, others))
+        unions = [*apart, (shapes, members)]
+    return [members for _, members in unions]
+
+
+def _reconsider(evidence: Evidence, end: Assignment, members: set[int]) -> Assignment:
+    """Return the assignment with `members` placed anew, by what the others say."""
+    kept = {t: s for t, s in end.chosen.items() if t not in members}
+    taken = np.zeros(evidence.shape[0], dtype=bool)
+    taken[list(kept.values())] = True
+    pairs = evidence.pairs
+    among = np.isin(pairs.target, list(members)) & ~taken[pairs.source]
+    sure = certain_belief(pairs, kept) > 0
+    pairs, among = pairs.only(among | sure), among[among | sure]
+    belief = np.where(among, 0.0, 1.0)
+    for sharpness in (0.6, 1.0, 1.0, 2.0):
+        weights = evidence.weigh(belief, pairs)
+        placed = consistent(evidence, pairs.only(among), weights[among], sharpness)
+        belief[among] = placed
+    weights = evidence.weigh(belief, pairs)
+    chosen = _complete(evidence, kept | assign(evidence, pairs.only(among), weights[among]))
+    return Assignment(
+        chosen, score(evidence, evidence.pairs, chosen), pairs, weights, np.zeros(len(weights))
+    )
+
+
+# -- blocks: parts of both networks that hold the same shapes ------------------------------------------
+
+
+def _blocks(evidence: Evidence) -> Iterator[Floats]:
+    """Yield, for the two best ways to cut both sides into blocks, 1 for the pairs within a block."""
+    ways = []
+    for ours in _cuts(evidence.sources):
+        bags = [_bag(evidence.sources, block) for block in ours]
+        for theirs in _cuts(evidence.targets):
+            other = [_bag(evidence.targets, block) for block in theirs]
+            common = Counter(bags) & Counter(other)
+            held = sum(number * sum(n for _, n in bag) for bag, number in common.items())
+            large = sum(number for bag, number in common.items() if sum(n for _, n in bag) > 1)
+            full = max(1, min(evidence.shape))
+            value = held / full + 0.9 * large / full - (0 if large else 0.5)
+            ways.append((value, ours, bags, theirs, other))
+    ways.sort(key=lambda way: -way[0])
+    for _, ours, bags, theirs, other in ways[:2]:
+        yield _within(evidence, ours, bags, theirs, other)
+
+
+Bag = tuple[tuple[object, int], ...]
+
+
+def _bag(units: list[Unit], block: list[int]) -> Bag:
+    counts = Counter(units[i].signature for i in block)
+    return tuple(sorted(counts.items()))
+
+
+def _cuts(units: list[Unit]) -> list[list[list[int]]]:
+    """Return the ways to cut units into blocks by the beginnings of their names."""
+    found: dict[tuple[tuple[int, ...], ...], list[list[int]]] = {}
+    deepest = min(max((len(u.tokens) for u in units), default=0), 7)
+    for depth in range(-4, deepest + 1):
+        groups: dict[object, list[int]] = defaultdict(list)
+        for unit in units:
+            name = unit.tokens if depth > 0 else unit.path
+            groups[name[: depth or None] if len(name) > abs(depth) else name].append(unit.index)
+        if len(groups) > 1:
+            found.setdefault(tuple(map(tuple, groups.values())), list(groups.values()))
+    return list(found.values())
+
+
+def _within(
+    evidence: Evidence,
+    ours: list[list[int]],
+    bags: list[Bag],
+    theirs: list[list[int]],
+    other: list[Bag],
+) -> Floats:
+    table = np.full((len(ours), len(theirs)), -np.inf)
+    known: dict[tuple[Bag, Bag], float] = {}
+    for i, a in enumerate(bags):
+        for j, b in enumerate(other):
+            if (a, b) not in known:
+                known[a, b] = _overlap(a, b)
+            table[i, j] = known[a, b]
+    source, target = np.full(evidence.shape[0], -1), np.full(evidence.shape[1], -2)
+    number = 0
+    for path in chains(table):
+        for i, j in path:
+            source[ours[i]], target[theirs[j]] = number, number
+            number += 1
+    pairs = evidence.pairs
+    return np.asarray(source[pairs.source] == target[pairs.target], dtype=float)
+
+
+def _overlap(a: Bag, b: Bag) -> float:
+    counts = dict(a)
+    common = sum(min(n, counts.get(signature, 0)) for signature, n in b)
+    larger = max(sum(n for _, n in a), sum(n for _, n in b))
+    return common * common / larger * (1.5 if a == b else 1) if common else -np.inf

@@ -1,0 +1,114 @@
+"""State_dict keys, grouped into what is loaded whole or not at all.
+
+A unit is a module with its weight, bias and statistics, or a parameter that stands alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+
+from ptools.matching.result import Shape
+
+# the words of torch.nn for the tensors of one module
+_ROLES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+# old and new ways of storing the same thing (torch.nn.utils, torch.nn.utils.parametrizations)
+_STORED = [
+    (re.compile(r"parametrizations\.(\w+)\.original0$"), r"\1_g"),
+    (re.compile(r"parametrizations\.(\w+)\.original1$"), r"\1_v"),
+    (re.compile(r"parametrizations\.(\w+)\.original$"), r"\1_orig"),
+    (re.compile(r"parametrizations\.(\w+)\.0\._u$"), r"\1_u"),
+    (re.compile(r"parametrizations\.(\w+)\.0\._v$"), r"\1_v"),
+]
+_PAIRED = re.compile(r"(?:(?P<before>\w+)_)?(?P<role>weight|bias)(?:_(?P<after>\w+))?")
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
+
+
+def squeezed(shape: Shape) -> Shape:
+    """Return `shape` without its sizes of 1: a 1x1 convolution and a Linear hold the same values."""
+    return tuple(size for size in shape if size != 1)
+
+
+@dataclass(eq=False)
+class Unit:
+    """Tensors that belong together: `roles` is {role: key}, `shapes` is {role: shape}."""
+
+    path: tuple[str, ...]
+    index: int = 0
+    roles: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """The words and numbers of the path: layer3.conv2 is layer 3 conv 2."""
+        return tuple(t for part in self.path for t in _TOKEN.findall(part))
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(int(t) for t in self.tokens if t.isdigit())
+
+    @cached_property
+    def template(self) -> tuple[str, ...]:
+        """The tokens with every number replaced by #."""
+        return tuple("#" if t.isdigit() else t for t in self.tokens)
+
+    @cached_property
+    def signature(self) -> tuple[tuple[str, Shape], ...]:
+        """Roles and squeezed shapes, without the counter: equal in every unit this one may fill."""
+        return tuple(sorted((r, squeezed(s)) for r, s in self.shapes.items() if r != COUNTER))
+
+    @property
+    def size(self) -> int:
+        return sum(prod(shape) for shape in self.shapes.values())
+
+
+def units(state: Mapping[str, Shape]) -> list[Unit]:
+    """Return the units of a state_dict in registration order."""
+    families = _families(state)
+    found: dict[tuple[str, ...], Unit] = {}
+    for key, shape in state.items():
+        path, role = _place(key, families)
+        if path in found and role in found[path].roles:
+            path = (*path, key)  # a module and a parameter of one name
+        unit = found.setdefault(path, Unit(path, len(found)))
+        unit.roles[role] = key
+        unit.shapes[role] = tuple(shape)
+    return list(found.values())
+
+
+def _families(state: Mapping[str, Shape]) -> dict[str, set[str]]:
+    """Return {path of a module: the names of its own tensors}."""
+    families: dict[str, set[str]] = {}
+    for key in state:
+        path, _, leaf = _modern(key).rpartition(".")
+        families.setdefault(path, set()).add(leaf)
+    return families
+
+
+def _modern(key: str) -> str:
+    for pattern, plain in _STORED:
+        key = pattern.sub(plain, key)
+    return key
+
+
+def _place(key: str, families: dict[str, set[str]]) -> tuple[tuple[str, ...], str]:
+    """Return the path of the unit that a key belongs to, and its role there."""
+    path, _, leaf = _modern(key).rpartition(".")
+    parts = tuple(path.split(".")) if path else ()
+    own = families[path]
+    if leaf in _ROLES:
+        return parts, leaf
+    if {"gamma", "beta"} <= own and "weight" not in own and leaf in ("gamma", "beta"):
+        return parts, "weight" if leaf == "gamma" else "bias"  # LayerNorm before PyTorch's names
+    if leaf in ("weight_g", "weight_v", "weight_orig", "weight_u"):
+        return parts, leaf
+    pair = _PAIRED.fullmatch(leaf)
+    if pair and (pair["before"] or pair["after"]):
+        name = "_".join(filter(None, (pair["before"], pair["after"])))
+        if {leaf.replace("weight", "bias"), leaf.replace("bias", "weight")} <= own:
+            return (*parts, name), pair["role"]
+    return (*parts, leaf), "weight"
