@@ -35,11 +35,13 @@ def _trace(scores: Floats, best: Floats, skip_i: Floats, skip_j: Floats) -> list
     where = "best"
     while i > 0 and j > 0:
         if where == "best":
-            if best[i, j] == best[i - 1, j - 1] + scores[i - 1, j - 1]:
+            if best[i, j] == skip_i[i, j]:  # of equal ones the earliest: the first blocks, not the last
+                where = "skip_i"
+            elif best[i, j] == best[i - 1, j - 1] + scores[i - 1, j - 1]:
                 i, j = i - 1, j - 1
                 pairs.append((i, j))
             else:
-                where = "skip_i" if best[i, j] == skip_i[i, j] else "skip_j"
+                where = "skip_j"
         elif where == "skip_i":
             if skip_i[i, j] >= best[i - 1, j] - OPEN - EXTEND - 1e-9:
                 where = "best"
