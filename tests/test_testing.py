@@ -57,11 +57,13 @@ def test_a_plugin_that_is_not_there() -> None:
         assert_plugin_ok("nobody")
 
 
+@pytest.mark.usefixtures("tiny_checkpoint")
 @pytest.mark.parametrize(
     ("name", "args"),
     [
         ("device", ["--no-import"]),
         ("list", ["models"]),
+        ("partial-load", ["tiny.pth", "tiny.pth", "--dry-run"]),
         ("plugins", []),
         ("shapes", ["--in", "32", "--k", "3"]),
         ("train", ["--epochs", "1", "--model", "mlp"]),

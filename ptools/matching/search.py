@@ -56,9 +56,17 @@ def search(evidence: Evidence) -> list[Assignment]:
     better = _improve(evidence, ends[0])
     if better.score > ends[0].score:
         ends.insert(0, better)
-    if fmean(_fits(evidence, ends[0]).values()) < UNTOLD:  # names say nothing: order must
-        ends.sort(key=lambda end: -round(in_order(end.chosen) + 0.02 * end.score))
+    silent = _nameless(evidence.sources) or _nameless(evidence.targets)
+    if silent or fmean(_fits(evidence, ends[0]).values()) < UNTOLD:  # order must speak
+        ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))
     return ends
+
+
+def _nameless(units: list[Unit]) -> bool:
+    """Return whether nearly all units are called by one word and a number."""
+    names = {unit.path[0] for unit in units}
+    words = Counter(Unit(unit.path[:1]).template for unit in units)
+    return len(names) > 0.7 * len(units) > 2 and max(words.values()) > 0.8 * len(units)
 
 
 def _by_order(evidence: Evidence) -> Assignment:
@@ -206,8 +214,14 @@ def in_order(chosen: dict[int, int]) -> float:
     """Return how well an assignment keeps neighbours: 1 for each next that stays the next."""
     sources = [chosen[t] for t in sorted(chosen)]
     rank = {s: number for number, s in enumerate(sorted(sources))}
-    steps = [rank[b] - rank[a] for a, b in pairwise(sources)]
-    return sum(1.0 if d == 1 else 0.7 if d == -1 else 0.3 if d > 0 else 0.0 for d in steps)
+    kept = 0.0
+    for a, b in pairwise(sources):
+        step = rank[b] - rank[a]
+        if step == 1:
+            kept += 1 if b == a + 1 else 0.9  # others were passed over
+        else:
+            kept += 0.7 if step == -1 else 0.3 if step > 0 else 0
+    return kept
 
 
 def _ranked(evidence: Evidence, chosen: dict[int, int]) -> int:
