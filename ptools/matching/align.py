@@ -35,7 +35,9 @@ def _trace(scores: Floats, best: Floats, skip_i: Floats, skip_j: Floats) -> list
     where = "best"
     while i > 0 and j > 0:
         if where == "best":
-            if best[i, j] == skip_i[i, j]:  # of equal ones the earliest: the first blocks, not the last
+            if (
+                best[i, j] == skip_i[i, j]
+            ):  # of equal ones the earliest: the first blocks, not the last
                 where = "skip_i"
             elif best[i, j] == best[i - 1, j - 1] + scores[i - 1, j - 1]:
                 i, j = i - 1, j - 1

@@ -34,17 +34,21 @@ class Decision:
     different: str = ""  # why these are two different networks
 
 
-def decide(evidence: Evidence, ends: list[Assignment]) -> Decision:
-    """Return what the assignments that were found, the best first, allow to do."""
+def decide(evidence: Evidence, ends: list[Assignment], sure: dict[int, int]) -> Decision:
+    """Return what the assignments that were found, the best first, allow to do; `sure` is not doubted."""
     if not ends:
         return Decision(different="no module of the one has the shapes of a module of the other")
     view = View(evidence, ends)
-    why = view.different()
+    why = "" if sure else view.different()
     if why:
         return Decision(different=why)
     decision = Decision()
     for t in sorted(view.chosen):
-        view.settle(t, decision)
+        if t in sure:
+            decision.chosen[t], decision.confidence[t] = sure[t], "certain"
+            decision.reasons[t] = "the same name"
+        else:
+            view.settle(t, decision)
     return decision
 
 
@@ -132,6 +136,8 @@ class View:
         source, target = first
         if source.index in set(self.chosen.values()) or target.index in self.chosen:
             return False
+        if self.order >= 0.95 and len(self.chosen) > 0.8 * len(self.evidence.targets):
+            return False  # the last part of it, in order
         a, b = source.shapes["weight"], target.shapes["weight"]
         return len(a) != len(b) or sum(x != y for x, y in zip(a, b, strict=True)) > 1
 

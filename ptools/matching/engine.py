@@ -1,14 +1,17 @@
-"""From two state_dicts to a Match: units, copies, evidence, search, decision, keys again."""
+"""From two state_dicts to a Match: units, copies, forms, evidence, search, decision, keys again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ptools.matching import copies as duplicates
 from ptools.matching.decide import Decision, decide
 from ptools.matching.evidence import Evidence
-from ptools.matching.result import Confidence, Match, Shape, Verdict
+from ptools.matching.exact import same_names
+from ptools.matching.forms import common_forms, copies
+from ptools.matching.result import Confidence, Match, Shape, Transform, Verdict
 from ptools.matching.search import search
-from ptools.matching.units import COUNTER, units
+from ptools.matching.units import COUNTER, Unit, units
 
 
 def solve(
@@ -18,47 +21,101 @@ def solve(
     hints: list[tuple[str, str]],
 ) -> Match:
     """Return the match of two state_dicts; see `ptools.matching.match`."""
-    evidence = Evidence(units(source), units(target))
-    decision = decide(evidence, search(evidence))
-    return _keys(evidence, decision, list(source), list(target))
+    ours, theirs = units(source), units(target)
+    found = duplicates.find(ours, theirs)
+    once = found.without_others(ours) if found else ours
+    evidence = Evidence(*common_forms(once, theirs))
+    sure = same_names(evidence.sources, evidence.targets)
+    evidence.settle(sure)
+    decision = decide(evidence, search(evidence), sure)
+    answer = Answer(evidence, decision)
+    if found and found.decided != "certain":
+        answer.ask(found, ours)
+    return answer.match(list(source), list(target))
 
 
-def _keys(evidence: Evidence, decision: Decision, source: list[str], target: list[str]) -> Match:
-    mapping: dict[str, str] = {}
-    confidence: dict[str, Confidence] = {}
-    ambiguous: dict[str, list[str]] = {}
-    reasons: dict[str, str] = {}
-    for unit in evidence.targets:
-        for role, key in unit.roles.items():
-            if unit.index in decision.reasons:
-                reasons[key] = decision.reasons[unit.index]
-            if unit.index in decision.chosen:
-                roles = evidence.sources[decision.chosen[unit.index]].roles
-                if role in roles:
-                    mapping[key] = roles[role]
-                    confidence[key] = decision.confidence[unit.index]
-            elif unit.index in decision.ambiguous and role != COUNTER:
-                found = [evidence.sources[s].roles for s in decision.ambiguous[unit.index]]
-                ambiguous[key] = [roles[role] for roles in found if role in roles]
-    unmatched = {
-        key: decision.different or reasons.get(key, "nothing has its shapes and place")
-        for key in target
-        if key not in mapping and key not in ambiguous
-    }
-    used = set(mapping.values())
-    verdict: Verdict = "partial"
-    if decision.different or not (mapping or ambiguous):
-        verdict = "different"
-    elif ambiguous:
-        verdict = "ambiguous"
-    elif all(key.endswith(COUNTER) for key in unmatched):
-        verdict = "complete"
-    return Match(
-        mapping=mapping,
-        confidence=confidence,
-        ambiguous=ambiguous,
-        unmatched=unmatched,
-        unused=[key for key in source if key not in used],
-        verdict=verdict,
-        reasons=reasons,
-    )
+class Answer:
+    """A decision about units, told of keys."""
+
+    def __init__(self, evidence: Evidence, decision: Decision) -> None:
+        self.evidence, self.decision = evidence, decision
+        self.mapping: dict[str, str] = {}
+        self.transforms: dict[str, Transform] = {}
+        self.confidence: dict[str, Confidence] = {}
+        self.ambiguous: dict[str, list[str]] = {}
+        self.reasons: dict[str, str] = {}
+        for t, s in decision.chosen.items():
+            self._load(evidence.sources[s], evidence.targets[t], decision.confidence[t])
+        for t, candidates in decision.ambiguous.items():
+            self._open(evidence.targets[t], [evidence.sources[s] for s in candidates])
+        for t, reason in decision.reasons.items():
+            for key in _keys(evidence.targets[t]):
+                self.reasons[key] = reason
+
+    def _load(self, source: Unit, target: Unit, sure: Confidence) -> None:
+        for key, op, keys in copies(source, target):
+            self.confidence[key] = sure
+            if op:
+                self.transforms[key] = Transform(op, keys)
+            else:
+                self.mapping[key] = keys[0]
+
+    def _open(self, target: Unit, candidates: list[Unit]) -> None:
+        for candidate in candidates:
+            for key, _, keys in copies(candidate, target):
+                if not key.endswith(COUNTER):
+                    self.ambiguous.setdefault(key, []).extend(keys)
+
+    def ask(self, found: duplicates.Copies, sources: list[Unit]) -> None:
+        """Take back what could as well come from another copy, or say that it is only likely."""
+        twins = found.twins(sources)
+        by_key = {key: (unit, role) for unit in sources for role, key in unit.roles.items()}
+        for key in [*self.mapping, *self.transforms]:
+            first = self.mapping.get(key) or self.transforms[key].sources[0]
+            unit, role = by_key[first]
+            candidates = [t.roles[role] for t in twins.get(unit.path, ()) if role in t.roles]
+            if len(candidates) < 2:
+                continue
+            if found.decided:
+                self.confidence[key] = found.decided
+                self.reasons[key] = f"of the copies, that of {'.'.join(found.parts[0])}"
+            else:
+                self.mapping.pop(key, None)
+                self.transforms.pop(key, None)
+                del self.confidence[key]
+                self.reasons[key] = "the file holds several copies of the network"
+                if role != COUNTER:
+                    self.ambiguous[key] = candidates
+
+    def match(self, source: list[str], target: list[str]) -> Match:
+        """Return the whole answer."""
+        loaded = self.mapping.keys() | self.transforms.keys()
+        why = self.decision.different
+        unmatched = {
+            key: why or self.reasons.get(key, "nothing has its shapes and place")
+            for key in target
+            if key not in loaded and key not in self.ambiguous
+        }
+        used = set(self.mapping.values()).union(*(t.sources for t in self.transforms.values()))
+        return Match(
+            mapping=self.mapping,
+            transforms=self.transforms,
+            confidence=self.confidence,
+            ambiguous=self.ambiguous,
+            unmatched=unmatched,
+            unused=[key for key in source if key not in used],
+            verdict=self._verdict(unmatched),
+            reasons=self.reasons,
+        )
+
+    def _verdict(self, unmatched: dict[str, str]) -> Verdict:
+        if self.ambiguous:
+            return "ambiguous"
+        if self.decision.different or not (self.mapping or self.transforms):
+            return "different"
+        return "complete" if all(key.endswith(COUNTER) for key in unmatched) else "partial"
+
+
+def _keys(unit: Unit) -> list[str]:
+    parts = getattr(unit, "parts", ())
+    return [key for part in parts for key in part.roles.values()] or list(unit.roles.values())

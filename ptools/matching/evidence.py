@@ -47,6 +47,14 @@ class Evidence:
         self.pairs = _possible(sources, targets)
         self.source_groups, self.target_groups = Groups(sources), Groups(targets)
 
+    def settle(self, sure: dict[int, int]) -> None:
+        """Leave only the pairs that do not contradict those that are sure, {target unit: source unit}."""
+        taken = set(sure.values())
+        both = zip(self.pairs.source.tolist(), self.pairs.target.tolist(), strict=True)
+        keep = [sure[t] == s if t in sure else s not in taken for s, t in both]
+        s, t, _ = self.pairs.only(np.array(keep, dtype=bool))
+        self.pairs = Pairs(s, t, np.arange(len(s)))
+
     @property
     def shape(self) -> tuple[int, int]:
         return len(self.sources), len(self.targets)

@@ -1,0 +1,107 @@
+"""Copies of one network in a source: model and average, student and teacher, two towers.
+
+Where a target holds one of what a source holds twice, names and shapes cannot say which is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ptools.matching.units import Unit
+
+Path = tuple[str, ...]
+_ALIKE = 0.75  # of the tensors of two parts are the same: copies of each other
+_LARGE = 0.5  # of the target's units: less is a repeated block, not a copy of the network
+_AVERAGES = {"ema", "averaged", "swa", "avg"}
+_LOSSES = {"loss", "criterion"}
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The parts of a source that are copies of each other.
+
+    parts    their prefixes, the one to look at first
+    decided  "certain" where the names of the target say which is meant, "likely" where the file's do, or ""
+    """
+
+    parts: tuple[Path, ...]
+    decided: str
+
+    def without_others(self, units: list[Unit]) -> list[Unit]:
+        """Return the units but those of the other copies."""
+        others = self.parts[1:]
+        return [u for u in units if not any(u.path[: len(part)] == part for part in others)]
+
+    def twins(self, units: list[Unit]) -> dict[Path, list[Unit]]:
+        """Return, by the path of a unit in the first copy, the units in its place in all copies."""
+        by_path = {unit.path: unit for unit in units}
+        first = self.parts[0]
+        return {
+            unit.path: [
+                by_path[part + unit.path[len(first) :]]
+                for part in self.parts
+                if part + unit.path[len(first) :] in by_path
+            ]
+            for unit in units
+            if unit.path[: len(first)] == first
+        }
+
+
+def find(sources: list[Unit], targets: list[Unit]) -> Copies | None:
+    """Return the copies of the target's network in the source, or None where there is one or none."""
+    ours = list(_copies(sources, len(targets)))
+    if not ours:
+        return None
+    parts = min(ours, key=lambda found: abs(_count(sources, found[0]) - len(targets)))
+    size = _count(sources, parts[0])
+    if any(len(theirs) >= len(parts) for theirs in _copies(targets, 2 * size)):
+        return None  # the target has as many
+    wanted = {u.signature for u in targets}
+    fit = {p: sum(u.signature in wanted for u in sources if u.path[: len(p)] == p) for p in parts}
+    parts = tuple(p for p in parts if fit[p] == max(fit.values()))
+    if len(parts) < 2:
+        return None
+    return _choose(parts, sources, targets)
+
+
+def _count(units: list[Unit], part: Path) -> int:
+    return sum(unit.path[: len(part)] == part for unit in units)
+
+
+def _copies(units: list[Unit], size: int) -> Iterator[tuple[Path, ...]]:
+    """Yield sets of parts that are alike, of at least half of `size` units."""
+    parts: dict[Path, set[object]] = {}
+    for unit in units:
+        for depth in range(1, len(unit.path)):
+            inside = parts.setdefault(unit.path[:depth], set())
+            inside.add((unit.path[depth:], unit.signature))
+    large = {part: inside for part, inside in parts.items() if len(inside) >= max(2, _LARGE * size)}
+    seen: set[Path] = set()
+    for part, inside in large.items():
+        if part in seen:
+            continue
+        alike = [part]
+        for other, others in large.items():
+            nested = any(other[: len(p)] == p or p[: len(other)] == other for p in alike)
+            if not nested and len(inside & others) >= _ALIKE * len(inside | others):
+                alike.append(other)
+        if len(alike) > 1:
+            seen.update(alike)
+            yield tuple(alike)
+
+
+def _choose(parts: tuple[Path, ...], sources: list[Unit], targets: list[Unit]) -> Copies:
+    """Look for a word that tells which copy is meant."""
+    words = {part: set(part) - set.intersection(*map(set, parts)) for part in parts}
+    named = {name for unit in targets for name in unit.path[:-1]}
+    meant = [part for part in parts if words[part] & named]
+    if len(meant) == 1:
+        return Copies((meant[0], *(p for p in parts if p != meant[0])), "certain")
+    rest = [u for u in sources if not any(u.path[: len(p)] == p for p in parts)]
+    plain = [part for part in parts if not _AVERAGES & {word.lower() for word in words[part]}]
+    wrapped = any(_LOSSES & {token.lower() for token in unit.tokens} for unit in rest)
+    if len(plain) == 1 and len(parts) > 1 and wrapped:
+        # a whole training loop: what it trains, with its loss, is the network; the average is beside it
+        return Copies((plain[0], *(p for p in parts if p != plain[0])), "likely")
+    return Copies(parts, "")

@@ -1,0 +1,52 @@
+"""The same names on both sides, under prefixes that may differ: module., backbone., model.0."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from ptools.matching.units import Unit
+
+Path = tuple[str, ...]
+
+
+def same_names(sources: list[Unit], targets: list[Unit]) -> dict[int, int]:
+    """Return {target unit: source unit} of the units that are called the same under the best prefixes.
+
+    Nothing where they are a minority, or where too many of the same name have other shapes.
+    """
+    best: dict[int, int] = {}
+    for ours, theirs in _prefixes(sources, targets):
+        here = {u.path[len(ours) :]: u for u in sources if u.path[: len(ours)] == ours}
+        same, clashes = {}, 0
+        for unit in targets:
+            if unit.path[: len(theirs)] == theirs:
+                other = here.get(unit.path[len(theirs) :])
+                if other is not None and _equal(other, unit):
+                    same[unit.index] = other.index
+                elif other is not None and other.signature != unit.signature:
+                    clashes += 1
+        if len(same) > len(best) and len(same) >= 2 * clashes:
+            best = same
+    enough = 0.5 * min(len(sources), len(targets))
+    return best if len(best) >= enough else {}
+
+
+def _equal(source: Unit, target: Unit) -> bool:
+    return source.signature == target.signature
+
+
+def _prefixes(sources: list[Unit], targets: list[Unit]) -> list[tuple[Path, Path]]:
+    """Return the prefixes under which most units are called the same, the best few."""
+    ends: dict[tuple[str, object], list[Unit]] = defaultdict(list)
+    for unit in sources:
+        ends[unit.path[-1] if unit.path else "", unit.signature].append(unit)
+    votes: Counter[tuple[Path, Path]] = Counter()
+    for unit in targets:
+        for other in ends.get((unit.path[-1] if unit.path else "", unit.signature), ())[:64]:
+            common = 0
+            for a, b in zip(reversed(unit.path), reversed(other.path), strict=False):
+                if a != b:
+                    break
+                common += 1
+            votes[other.path[: len(other.path) - common], unit.path[: len(unit.path) - common]] += 1
+    return [prefixes for prefixes, _ in votes.most_common(8)]

@@ -1,0 +1,162 @@
+"""One layer, stored in two forms: query, key and value apart or fused; a Linear as (out, in) or (in, out).
+
+Both sides are brought to one form before they are matched, and what that took is written down, to be
+done to the tensors. The evidence is in the shapes: a bias is as long as a layer has outputs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ptools.matching.names import likeness
+from ptools.matching.result import Shape
+from ptools.matching.units import Unit, squeezed
+
+_NAMES = (("query", "key", "value"), ("key", "value"))
+
+
+@dataclass(eq=False)
+class Formed(Unit):
+    """A unit in the common form: made of `parts` one below the other, or turned from (in, out)."""
+
+    parts: tuple[Unit, ...] = ()
+    turned: bool = False
+
+
+def common_forms(sources: list[Unit], targets: list[Unit]) -> tuple[list[Unit], list[Unit]]:
+    """Return both sides in one form, numbered anew."""
+    if _turned(sources) != _turned(targets):
+        sources, targets = _upright(sources), _upright(targets)
+    sources, targets = _fused(sources, targets), _fused(targets, sources)
+    return renumbered(sources), renumbered(targets)
+
+
+def renumbered(units: list[Unit]) -> list[Unit]:
+    """Return the units with their places in this list as numbers."""
+    return [replace(unit, index=index) for index, unit in enumerate(units)]
+
+
+# -- (in, out) and (out, in) ------------------------------------------------------------------------------
+
+
+def _outputs(unit: Unit) -> tuple[int, int] | None:
+    """Return the two sizes of a matrix with a bias, or None."""
+    shape = squeezed(unit.shapes.get("weight", ()))
+    return (shape[0], shape[1]) if len(shape) == 2 and "bias" in unit.shapes else None
+
+
+def _turned(units: list[Unit]) -> bool:
+    """Return whether matrices are stored as (in, out): biases fit their columns, never their rows only."""
+    columns = rows = 0
+    for unit in units:
+        sizes = _outputs(unit)
+        if sizes and sizes[0] != sizes[1]:
+            columns += unit.shapes["bias"] == (sizes[1],)
+            rows += unit.shapes["bias"] == (sizes[0],)
+    return columns > 0 and rows == 0
+
+
+def _upright(units: list[Unit]) -> list[Unit]:
+    """Return the units with matrices as (out, in), if they are stored the other way."""
+    if not _turned(units):
+        return units
+    return [
+        Formed(
+            u.path,
+            u.index,
+            u.roles,
+            {**u.shapes, "weight": squeezed(u.shapes["weight"])[::-1]},
+            turned=True,
+        )
+        if _outputs(u)
+        else u
+        for u in units
+    ]
+
+
+# -- query, key and value -------------------------------------------------------------------------------------
+
+
+def _fused(units: list[Unit], others: list[Unit]) -> list[Unit]:
+    """Return `units` with those side by side fused that the other side has in one."""
+    here, there = Counter(u.signature for u in units), Counter(u.signature for u in others)
+    instead: dict[int, list[Unit]] = {}
+    for names in _NAMES:
+        for parts in _side_by_side(units, names):
+            whole, rest = _whole(parts)
+            lacking = there[whole.signature] > here[whole.signature]
+            spare = here[parts[0].signature] > there[parts[0].signature]
+            if lacking and spare and not any(part.index in instead for part in parts):
+                first = min(parts, key=lambda part: part.index)
+                instead |= {part.index: [] for part in parts}
+                instead[first.index] = [whole, *rest]
+    return [new for unit in units for new in instead.get(unit.index, [unit])]
+
+
+def _side_by_side(units: list[Unit], names: tuple[str, ...]) -> Iterator[list[Unit]]:
+    """Yield units of one parent with equal weights, as many as `names`, in the order of these."""
+    families: dict[object, list[Unit]] = defaultdict(list)
+    for unit in units:
+        if len(squeezed(unit.shapes.get("weight", ()))) == 2:
+            families[unit.path[:-1], unit.shapes["weight"]].append(unit)
+    for family in families.values():
+        if len(names) <= len(family) <= 6:
+            yield _called(family, names)
+
+
+def _called(family: list[Unit], names: tuple[str, ...]) -> list[Unit]:
+    """Return the members that the names say, or the first ones where they say nothing."""
+    found: list[Unit] = []
+    for name in names:
+        best = max(family, key=lambda unit: likeness(unit.tokens[-2:], (name,)))
+        if best in found or likeness(best.tokens[-2:], (name,)) < 0.2:
+            return family[: len(names)]
+        found.append(best)
+    return found
+
+
+def _whole(parts: list[Unit]) -> tuple[Formed, list[Unit]]:
+    """Return what `parts` are when fused, and the tensors that not all of them have."""
+    roles = [role for role in parts[0].shapes if all(role in part.shapes for part in parts)]
+    shapes: dict[str, Shape] = {}
+    for role in roles:
+        first = parts[0].shapes[role]
+        shapes[role] = (len(parts) * first[0], *first[1:])
+    path = (*parts[0].path[:-1], "".join(part.path[-1][:1] for part in parts))
+    turned = isinstance(parts[0], Formed) and parts[0].turned
+    whole = Formed(
+        path, 0, {role: parts[0].roles[role] for role in roles}, shapes, tuple(parts), turned
+    )
+    rest = [
+        Unit((*part.path, role), 0, {"weight": key}, {"weight": part.shapes[role]})
+        for part in parts
+        for role, key in part.roles.items()
+        if role not in roles
+    ]
+    return whole, rest
+
+
+# -- back to tensors ------------------------------------------------------------------------------------------
+
+
+def copies(source: Unit, target: Unit) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield (target key, operation or "", source keys) for every tensor of a matched pair."""
+    ours, theirs = getattr(source, "parts", ()), getattr(target, "parts", ())
+    turned = getattr(source, "turned", False) != getattr(target, "turned", False)
+    if ours and theirs:
+        for a, b in zip(ours, theirs, strict=True):
+            yield from copies(a, b)
+        return
+    for role, key in target.roles.items():
+        turn = turned and role == "weight"
+        if ours and role in source.shapes:
+            keys = tuple(part.roles[role] for part in ours)
+            yield key, "transpose,cat1" if turn else "cat0", keys
+        elif theirs and role in source.roles:
+            for i, part in enumerate(theirs):
+                op = f"split0:{i}/{len(theirs)}"
+                yield part.roles[role], f"transpose,{op}" if turn else op, (source.roles[role],)
+        elif role in source.roles:
+            yield key, "transpose" if turn else "", (source.roles[role],)
