@@ -13,6 +13,7 @@ from statistics import fmean, median
 import numpy as np
 
 from ptools.matching.evidence import Evidence
+from ptools.matching.forms import bare, left_over
 from ptools.matching.result import Confidence
 from ptools.matching.search import Assignment, certain_belief, in_order, score
 from ptools.matching.swaps import changes, swapped
@@ -31,6 +32,9 @@ class Decision:
     confidence: dict[int, Confidence] = field(default_factory=dict)
     ambiguous: dict[int, list[int]] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
+    turned: set[int] = field(
+        default_factory=set
+    )  # target units whose matrix is stored as (in, out)
     different: str = ""  # why these are two different networks
 
 
@@ -49,7 +53,34 @@ def decide(evidence: Evidence, ends: list[Assignment], sure: dict[int, int]) -> 
             decision.reasons[t] = "the same name"
         else:
             view.settle(t, decision)
+    _change_forms(evidence, decision)
     return decision
+
+
+def _change_forms(evidence: Evidence, decision: Decision) -> None:
+    """Add what fits after a change of form, and turn the square matrices as their like are."""
+    used = set(decision.chosen.values())
+    sources = [s for s in evidence.sources if s.index not in used]
+    targets = [
+        t
+        for t in evidence.targets
+        if t.index not in decision.chosen and t.index not in decision.ambiguous
+    ]
+    for s, t, turned in left_over(sources, targets):
+        decision.chosen[t], decision.confidence[t] = s, "certain"
+        decision.reasons[t] = "the only ones that fit after a change of form"
+        if turned:
+            decision.turned.add(t)
+    for t, s in decision.chosen.items():
+        source, target = evidence.sources[s], evidence.targets[t]
+        shape = squeezed(target.shapes.get("weight", ()))
+        square = len(shape) == 2 and shape[0] == shape[1]
+        if square and bare(source) != bare(target):
+            if decision.turned:
+                decision.turned.add(t)
+            else:
+                decision.confidence[t] = "likely"
+                decision.reasons[t] = "square: it may be stored the other way round"
 
 
 class View:

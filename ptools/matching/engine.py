@@ -45,16 +45,17 @@ class Answer:
         self.ambiguous: dict[str, list[str]] = {}
         self.reasons: dict[str, str] = {}
         for t, s in decision.chosen.items():
-            self._load(evidence.sources[s], evidence.targets[t], decision.confidence[t])
+            self._load(t, s)
         for t, candidates in decision.ambiguous.items():
             self._open(evidence.targets[t], [evidence.sources[s] for s in candidates])
         for t, reason in decision.reasons.items():
             for key in _keys(evidence.targets[t]):
                 self.reasons[key] = reason
 
-    def _load(self, source: Unit, target: Unit, sure: Confidence) -> None:
-        for key, op, keys in copies(source, target):
-            self.confidence[key] = sure
+    def _load(self, t: int, s: int) -> None:
+        source, target = self.evidence.sources[s], self.evidence.targets[t]
+        for key, op, keys in copies(source, target, t in self.decision.turned):
+            self.confidence[key] = self.decision.confidence[t]
             if op:
                 self.transforms[key] = Transform(op, keys)
             else:

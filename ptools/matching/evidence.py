@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from ptools.matching.groups import Groups
-from ptools.matching.names import likeness
+from ptools.matching.names import likeness, ordinal
 from ptools.matching.units import Unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+LAST = 1.0  # of the last word of a name, against its other words
 WEIGHT = 3.0  # of the groups, against the other evidence
 _LEAST = 0.03  # the share of a group that tells nothing more
 
@@ -157,11 +158,15 @@ def _possible(sources: list[Unit], targets: list[Unit]) -> Pairs:
 
 
 def _likeness(source: Unit, target: Unit) -> float:
-    value = likeness(source.tokens[-3:], target.tokens[-3:])
+    value = LAST * likeness(source.last, target.last)
+    value += 0.5 * likeness(source.tokens[-3:], target.tokens[-3:])
     value += 0.5 * likeness(source.tokens, target.tokens)
     if source.numbers and target.numbers:
         same = sum(a == b for a, b in zip(source.numbers[::-1], target.numbers[::-1], strict=False))
         value += 0.3 * same / max(len(source.numbers), len(target.numbers))
+    first, second = (ordinal(u.path[-1], u.tokens) for u in (source, target) if u.path)
+    if first and second:
+        value += 0.3 if first == second else -0.3
     exact = all(
         target.shapes[role] == shape
         for role, shape in source.shapes.items()

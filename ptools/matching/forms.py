@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 
 from ptools.matching.names import likeness
 from ptools.matching.result import Shape
-from ptools.matching.units import Unit, squeezed
+from ptools.matching.units import COUNTER, Unit, squeezed
 
 _NAMES = (("query", "key", "value"), ("key", "value"))
 
@@ -138,13 +139,59 @@ def _whole(parts: list[Unit]) -> tuple[Formed, list[Unit]]:
     return whole, rest
 
 
+# -- what is left ---------------------------------------------------------------------------------------------
+
+
+def left_over(sources: list[Unit], targets: list[Unit]) -> list[tuple[int, int, bool]]:
+    """Return (source, target, turned) of units that fit only after a change of form, and one way only.
+
+    A convolution over all of its input is a Linear of the flattened input; a matrix x @ w is stored the
+    other way round than that of a Linear.
+    """
+    found: list[tuple[int, int, bool]] = []
+    for turned in (False, True):
+        fits = [
+            (s.index, t.index) for s in sources for t in targets if _same_but_form(s, t, turned)
+        ]
+        ours, theirs = Counter(s for s, _ in fits), Counter(t for _, t in fits)
+        found += [(s, t, turned) for s, t in fits if ours[s] == theirs[t] == 1]
+    return found
+
+
+def _same_but_form(source: Unit, target: Unit, turned: bool) -> bool:
+    if source.shapes.keys() - {COUNTER} != target.shapes.keys() - {COUNTER}:
+        return False
+    if any(
+        squeezed(source.shapes[role]) != squeezed(shape)
+        for role, shape in target.shapes.items()
+        if role not in ("weight", COUNTER)
+    ):
+        return False
+    a, b = (squeezed(unit.shapes.get("weight", ())) for unit in (source, target))
+    if turned:
+        return len(a) == 2 and a == b[::-1] and a != b and bare(source) != bare(target)
+    return (
+        sorted((len(a), len(b)))[0] == 2
+        and len(a) != len(b)
+        and a[0] == b[0]
+        and prod(a) == prod(b)
+    )
+
+
+def bare(unit: Unit) -> bool:
+    """Return whether a unit is a parameter of its own, not the weight of a module."""
+    return list(unit.shapes) == ["weight"] and not unit.roles["weight"].endswith("weight")
+
+
 # -- back to tensors ------------------------------------------------------------------------------------------
 
 
-def copies(source: Unit, target: Unit) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def copies(
+    source: Unit, target: Unit, turn_also: bool = False
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield (target key, operation or "", source keys) for every tensor of a matched pair."""
     ours, theirs = getattr(source, "parts", ()), getattr(target, "parts", ())
-    turned = getattr(source, "turned", False) != getattr(target, "turned", False)
+    turned = getattr(source, "turned", False) != getattr(target, "turned", False) or turn_also
     if ours and theirs:
         for a, b in zip(ours, theirs, strict=True):
             yield from copies(a, b)

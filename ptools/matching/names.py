@@ -59,3 +59,18 @@ def _alike(a: str, b: str) -> float:
     letters = iter(long)
     abbreviated = len(short) > 1 and a[0] == b[0] and all(c in letters for c in short)
     return 0.4 if abbreviated else 0.0
+
+
+_FIRST = {"before", "pre", "first", "in", "input", "a", "initial"}
+_LATER = {"after", "post", "final", "last", "second", "out", "output", "b"}
+
+
+def ordinal(name: str, tokens: Sequence[str]) -> int | None:
+    """Return 1 or 2 where the last word of a name says first or second: norm1, ln_a, layernorm_before."""
+    last = tokens[-1].lower() if tokens else ""
+    if last.isdigit():
+        return int(last) if last in ("1", "2") and not name.isdigit() else None
+    words = {token.lower() for token in tokens[-2:]}
+    if words & _FIRST:
+        return 1
+    return 2 if words & _LATER else None

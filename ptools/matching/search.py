@@ -207,7 +207,7 @@ def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
     only = pairs.only(certain_belief(pairs, chosen) > 0)
     sure = np.ones(len(only.source))
     fit = evidence.weigh(sure, only).sum() + 8 * len(only.source)
-    return float(fit + ORDER * in_order(chosen) + 0.2 * _ranked(evidence, chosen))
+    return float(fit + ORDER * in_order(chosen) + 0.4 * _ranked(evidence, chosen))
 
 
 def in_order(chosen: dict[int, int]) -> float:

@@ -48,6 +48,12 @@ class Unit:
         return tuple(t for part in self.path for t in _TOKEN.findall(part))
 
     @cached_property
+    def last(self) -> tuple[str, ...]:
+        """The tokens of the last part of the path that is not a number."""
+        named = [part for part in self.path if not part.isdigit()]
+        return tuple(_TOKEN.findall(named[-1])) if named else ()
+
+    @cached_property
     def numbers(self) -> tuple[int, ...]:
         return tuple(int(t) for t in self.tokens if t.isdigit())
 
