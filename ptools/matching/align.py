@@ -13,18 +13,27 @@ OPEN, EXTEND = 0.6, 0.02  # what a gap costs, and each of its elements
 def align(scores: Floats) -> list[tuple[int, int]]:
     """Return the pairs (i, j) of the best alignment; `scores` (n, m) is -inf where i may not meet j."""
     n, m = scores.shape
-    j = np.arange(m + 1)
-    best = np.full((n + 1, m + 1), -np.inf)  # ends in anything
-    skip_i = np.full((n + 1, m + 1), -np.inf)  # ends in a gap over i
-    skip_j = np.full((n + 1, m + 1), -np.inf)
-    best[0] = -(OPEN * (j > 0) + EXTEND * j)
+    best = np.empty((n + 1, m + 1))  # ends in anything
+    skip_i = np.empty((n + 1, m + 1))  # ends in a gap over i
+    skip_j = np.empty((n + 1, m + 1))
+    along = EXTEND * np.arange(m + 1)
+    best[0] = -along - OPEN
+    best[0, 0] = 0
+    skip_i[0] = skip_j[:, 0] = -np.inf
+    met, run, diagonal = np.empty(m + 1), np.empty(m + 1), np.empty(m)
     for i in range(1, n + 1):
-        skip_i[i] = np.maximum(best[i - 1] - OPEN, skip_i[i - 1]) - EXTEND
-        met = skip_i[i].copy()
-        met[1:] = np.maximum(met[1:], best[i - 1, :-1] + scores[i - 1])
-        run = np.maximum.accumulate(met + EXTEND * j)
-        skip_j[i, 1:] = run[:-1] - OPEN - EXTEND * j[1:]
-        best[i] = np.maximum(met, skip_j[i])
+        above, row, gap = best[i - 1], skip_i[i], skip_j[i, 1:]
+        np.subtract(above, OPEN, out=row)
+        np.maximum(row, skip_i[i - 1], out=row)
+        row -= EXTEND
+        np.add(above[:-1], scores[i - 1], out=diagonal)
+        met[0] = row[0]
+        np.maximum(row[1:], diagonal, out=met[1:])
+        np.add(met, along, out=run)
+        np.maximum.accumulate(run, out=run)
+        np.subtract(run[:-1], OPEN, out=gap)
+        gap -= along[1:]
+        np.maximum(met, skip_j[i], out=best[i])
     return _trace(scores, best, skip_i, skip_j)
 
 

@@ -42,7 +42,7 @@ def decide(evidence: Evidence, ends: list[Assignment], sure: dict[int, int]) -> 
     """Return what the assignments that were found, the best first, allow to do; `sure` is not doubted."""
     if not ends:
         return Decision(different="no module of the one has the shapes of a module of the other")
-    view = View(evidence, ends)
+    view = View(evidence, ends, sure)
     why = "" if sure else view.different()
     if why:
         return Decision(different=why)
@@ -86,8 +86,10 @@ def _change_forms(evidence: Evidence, decision: Decision) -> None:
 class View:
     """An assignment, and everything that is known of its pairs."""
 
-    def __init__(self, evidence: Evidence, ends: list[Assignment]) -> None:
-        self.evidence, self.ends = evidence, ends
+    def __init__(
+        self, evidence: Evidence, ends: list[Assignment], sure: dict[int, int]
+    ) -> None:
+        self.evidence, self.ends, self.sure = evidence, ends, sure
         self.chosen = ends[0].chosen
         self.pairs = evidence.pairs
         only = self.pairs.only(certain_belief(self.pairs, self.chosen) > 0)
@@ -96,8 +98,7 @@ class View:
         self.mean, self.middle = fmean(self.fit.values()), median(self.fit.values())
         self.order = in_order(self.chosen) / max(1, len(self.chosen) - 1)
         self.margin, self.others = self._margins()
-        self.of_target = np.bincount(self.pairs.target, minlength=evidence.shape[1])
-        self.of_source = np.bincount(self.pairs.source, minlength=evidence.shape[0])
+        self.of_source, self.of_target = evidence.choices
 
     def _margins(self) -> tuple[dict[int, float], dict[int, set[int]]]:
         """Return, per target unit, the loss of the best change of places, and what it could get instead."""
@@ -123,7 +124,7 @@ class View:
         covered = max(ours, theirs)
         if covered < _COVERED and not self._whole_part():
             return f"only {covered:.0%} of the layers of the one have a place in the other"
-        if self.mean < _TOLD and self.order < _ORDERED and min(ours, theirs) < 0.95:
+        if self.mean < _TOLD and self.order < _ORDERED and theirs < 0.9:
             return "neither names nor order correspond"
         if min(ours, theirs) < 0.9 and self._holes():
             return "blocks of both have layers that the other lacks"
@@ -152,7 +153,7 @@ class View:
     def _holes(self) -> bool:
         """Are there blocks on both sides of which only a part is matched?"""
         return all(
-            _broken(units, mapped) > 0.3
+            _broken(units, mapped) > 0.1
             for units, mapped in (
                 (self.evidence.targets, set(self.chosen)),
                 (self.evidence.sources, set(self.chosen.values())),
@@ -183,15 +184,15 @@ class View:
         if not unique and not told and not ordered:
             decision.ambiguous[t] = self._class(t)
             decision.reasons[t] = "neither names nor order tell these apart"
-        elif not unique and fit < self.middle - 6 and not self._in_step(t):
+        elif not unique and fit < self.middle - 6 and (self.sure or not self._in_step(t)):
             decision.reasons[t] = "the shapes agree, but nothing else speaks for it"
         elif margin < 0.5 and not (steady and self.order > 0.95):
             decision.ambiguous[t] = sorted({s, *self.others.get(t, ())})
             decision.reasons[t] = "these could change places, and nothing tells them apart"
         else:
             decision.chosen[t] = s
-            sure = unique or ((margin >= 3 or steady) and (fit > -5 or steady))
-            sure = sure and (told or ordered) and self._undisputed(t)
+            sure = unique or margin >= (2 if steady else 12) or (not told and steady)
+            sure = sure and self.order >= (0.95 if self.mean < -4.5 else 0) and self._undisputed(t)
             decision.confidence[t] = "certain" if sure else "likely"
             decision.reasons[t] = self._reason(t, unique, steady)
 

@@ -9,14 +9,14 @@ Nothing supports itself: a pair is judged by the others only (leave one out).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Hashable
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
-from ptools.matching.groups import Groups
+from ptools.matching.groups import LEAST, Agreement, Groups
 from ptools.matching.names import likeness, ordinal
 from ptools.matching.units import Unit
 
@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 LAST = 1.0  # of the last word of a name, against its other words
 WEIGHT = 3.0  # of the groups, against the other evidence
-_LEAST = 0.03  # the share of a group that tells nothing more
+_LARGEST = 10**6  # of the numbers in names; a larger one is a hash
 
 
 class Pairs(NamedTuple):
@@ -46,7 +46,12 @@ class Evidence:
     def __init__(self, sources: list[Unit], targets: list[Unit]) -> None:
         self.sources, self.targets = sources, targets
         self.pairs = _possible(sources, targets)
+        self.choices = (
+            np.bincount(self.pairs.source, minlength=len(sources)),
+            np.bincount(self.pairs.target, minlength=len(targets)),
+        )  # how many units of the other side each could go to, by its shapes
         self.source_groups, self.target_groups = Groups(sources), Groups(targets)
+        self._heard: _Heard | None = None
 
     def settle(self, sure: dict[int, int]) -> None:
         """Leave only the pairs that do not contradict those that are sure, {target unit: source unit}."""
@@ -63,10 +68,16 @@ class Evidence:
     @cached_property
     def prior(self) -> Floats:
         """Likeness of the names, before anything is learned."""
-        values = np.zeros(len(self.pairs.source))
-        for k, (s, t) in enumerate(zip(self.pairs.source, self.pairs.target, strict=True)):
-            values[k] = _likeness(self.sources[s], self.targets[t])
-        return values
+        s, t = self.pairs.source, self.pairs.target
+        looks = _number_all([_look(u) for u in self.sources])[s] * (len(self.targets) + 1)
+        looks = looks + _number_all([_look(u) for u in self.targets])[t]
+        _, first, which = np.unique(looks, return_index=True, return_inverse=True)
+        both = [(self.sources[s[k]], self.targets[t[k]]) for k in first]
+        words, order, shapes = (
+            np.array([ask(*units) for units in both])[which] for ask in (_likeness, _order, _exact)
+        )
+        numbers = _same_numbers(self.sources, self.targets, s, t)
+        return np.asarray(words + numbers + order + shapes)
 
     @cached_property
     def displaced(self) -> Floats:
@@ -76,76 +87,68 @@ class Evidence:
 
     def weigh(self, belief: Floats, pairs: Pairs) -> Floats:
         """Return how well each of `pairs` fits, given how much each of them is believed (0 to 1)."""
-        table = csr_matrix((belief, (pairs.source, pairs.target)), shape=self.shape)
-        total = self._groups(table, belief, pairs) + self._offsets(belief, pairs)
+        if self._heard is None or self._heard.pairs is not pairs:
+            groups = Agreement(self.source_groups, self.target_groups, pairs.source, pairs.target)
+            self._heard = _Heard(pairs, groups, self._numbering.only(pairs.number))
+        total = WEIGHT * self._heard.groups.said(belief) + self._heard.numbers.said(belief)
         return np.asarray(total + self.prior[pairs.number])
 
-    def _groups(self, table: csr_matrix, p: Floats, pairs: Pairs) -> Floats:
-        """Return what groups say: does each group of one unit go to some group of the other?
-
-        The share of groups a and b is cosine-like: believed pairs between them over the geometric mean
-        of the believed pairs of each, all without the two units in question.
-        """
-        a, b = self.source_groups, self.target_groups
-        of_a, of_b = a.of[pairs.source], b.of[pairs.target]  # (P, A), (P, B)
-        has_a, has_b = of_a >= 0, of_b >= 0
-        of_a, of_b = np.where(has_a, of_a, 0), np.where(has_b, of_b, 0)
-        from_t = np.asarray((table.T @ a.members).todense())  # belief of a target unit per group
-        from_s = np.asarray((table @ b.members).todense())
-        between = (a.members.T @ csr_matrix(from_s)).toarray().astype(np.float32)  # (A's, B's)
-        rows, columns = np.asarray(table.sum(1)).ravel(), np.asarray(table.sum(0)).ravel()
-        sum_a, sum_b = a.members.T @ rows, b.members.T @ columns
-        t_in_a, s_in_b = from_t[pairs.target[:, None], of_a], from_s[pairs.source[:, None], of_b]
-        own = p[:, None]
-        all_a = np.maximum(sum_a[of_a] - rows[pairs.source][:, None] - t_in_a + own, 0) + 0.4
-        all_b = np.maximum(sum_b[of_b] - columns[pairs.target][:, None] - s_in_b + own, 0) + 0.4
-        both = between[of_a[:, :, None], of_b[:, None, :]]  # (P, A, B): float32, the largest here
-        both -= (t_in_a - own).astype(np.float32)[:, :, None]
-        both -= s_in_b.astype(np.float32)[:, None, :]
-        np.maximum(both, 0, out=both)
-        both += np.float32(0.02)
-        both *= (1 / np.sqrt(all_a)).astype(np.float32)[:, :, None]
-        both *= (1 / np.sqrt(all_b)).astype(np.float32)[:, None, :]
-        named_a, named_b = has_a & a.by_name[of_a], has_b & b.by_name[of_b]
-        both *= named_a[:, :, None] | (named_b[:, None, :] & has_a[:, :, None])
-        both *= has_b[:, None, :]
-        best_b = np.log(both.max(axis=1) + _LEAST) * named_b
-        best_a = np.log(both.max(axis=2) + _LEAST) * named_a
-        number_a, number_b = named_a.sum(1), named_b.sum(1)
-        said = best_a.sum(1) / np.sqrt(np.maximum(number_a, 1)) + best_b.sum(1) / np.sqrt(
-            np.maximum(number_b, 1)
-        )
-        known = (number_a > 0) & (number_b > 0)
-        return np.asarray(np.where(known, 0.5 * WEIGHT * said, 2 * WEIGHT * np.log(0.3)))
-
     @cached_property
-    def _numbering(self) -> tuple[Ints, int, Ints, int, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Number every (template pair, place, place, difference) that a pair shows, and every template pair."""
+    def _numbering(self) -> _Numbering:
+        """Number every (template pair, place, place, difference) that pairs show, and template pairs."""
         s, t = self.pairs.source, self.pairs.target
-        of_s, of_t = _numbers(self.sources)[s], _numbers(self.targets)[t]  # (P, places)
-        there = (of_s >= 0)[:, :, None] & (of_t >= 0)[:, None, :]
+        of_s, of_t = (  # (places, pairs)
+            _table([[min(n, _LARGEST) for n in u.numbers] for u in units])[:, chosen]
+            for units, chosen in ((self.sources, s), (self.targets, t))
+        )
         templates = _number_all([u.template for u in self.sources])[s] * (len(self.targets) + 1)
         templates = templates + _number_all([u.template for u in self.targets])[t]
-        apart = np.clip(of_t[:, None, :] - of_s[:, :, None], -500, 500) + 500
-        places = np.arange(there[0].size if len(s) else 0).reshape(there.shape[1:])
-        shown = (templates[:, None, None] * max(places.size, 1) + places) * 1001 + apart
-        kinds, shown = np.unique(np.where(there, shown, -1), return_inverse=True)
         pairs_of, templates = np.unique(templates, return_inverse=True)
-        return shown.reshape(there.shape), len(kinds), templates, len(pairs_of), there, of_t >= 0
+        apart = np.clip(of_t - of_s[:, None], -500, 500) + 500  # (places, places, pairs)
+        places = np.arange(len(of_s) * len(of_t)).reshape(len(of_s), len(of_t), 1)
+        there = (of_s >= 0)[:, None] & (of_t >= 0)
+        kinds = ((templates * max(places.size, 1) + places) * 1001 + apart)[there]
+        kinds, numbers = np.unique(kinds, return_inverse=True)
+        shown = np.zeros(there.shape, dtype=np.int64)
+        shown[there] = numbers + 1
+        return _Numbering(shown, len(kinds) + 1, templates, len(pairs_of), of_t >= 0)
 
-    def _offsets(self, p: Floats, pairs: Pairs) -> Floats:
+
+class _Numbering(NamedTuple):
+    """What the numbers in the names of pairs show."""
+
+    shown: Ints  # (places, places, pairs): the kind of difference, 0 where a number is missing
+    kinds: int  # how many
+    templates: Ints  # of each pair
+    several: int  # how many templates
+    has: NDArray[np.bool_]  # (places, pairs): is there a number in the name of the target unit?
+
+    def only(self, chosen: Ints) -> _Numbering:
+        """Return the chosen pairs."""
+        shown, kinds, templates, several, has = self
+        shown, has = shown.take(chosen, axis=2), has.take(chosen, axis=1)
+        return _Numbering(shown, kinds, templates[chosen], several, has)
+
+    def said(self, p: Floats) -> Floats:
         """Return what numbers say: do they differ by what they differ by in pairs named alike?"""
-        shown, kinds, templates, count, there, has = (
-            x[pairs.number] if isinstance(x, np.ndarray) else x for x in self._numbering
-        )
-        if not there.size:
+        if not self.shown.size:
             return np.full(len(p), np.log(0.3))
-        spread = np.broadcast_to(p[:, None, None], there.shape).ravel()
-        alike = np.bincount(shown.ravel(), spread, kinds)[shown] - p[:, None, None]
-        everyone = np.bincount(templates, p, count)[templates] - p
-        share = np.where(there, (alike + 0.05) / (everyone[:, None, None] + 0.5), 0).max(axis=1)
-        said = (np.log(np.maximum(share, 0) + _LEAST) * has).sum(1) / np.maximum(has.sum(1), 1)
-        return np.asarray(np.where(has.any(1), said, np.log(0.3)))
+        spread = np.broadcast_to(p, self.shown.shape).ravel()
+        sums = np.bincount(self.shown.ravel(), spread, self.kinds)
+        sums[0] = -np.inf
+        alike = sums.take(self.shown).max(axis=0) - p
+        everyone = np.bincount(self.templates, p, self.several)[self.templates] - p
+        share = np.maximum((alike + 0.05) / (everyone + 0.5), 0)
+        said = (np.log(share + LEAST) * self.has).sum(0) / np.maximum(self.has.sum(0), 1)
+        return np.asarray(np.where(self.has.any(0), said, np.log(0.3)))
+
+
+class _Heard(NamedTuple):
+    """What is the same whatever is believed of some pairs: the search weighs them a few times in a row."""
+
+    pairs: Pairs
+    groups: Agreement
+    numbers: _Numbering
 
 
 def _possible(sources: list[Unit], targets: list[Unit]) -> Pairs:
@@ -157,22 +160,51 @@ def _possible(sources: list[Unit], targets: list[Unit]) -> Pairs:
     return Pairs(both[:, 0], both[:, 1], np.arange(len(both)))
 
 
+def _look(unit: Unit) -> Hashable:
+    """Return what is asked of a unit but its numbers: many units of a network look the same."""
+    words = (
+        tuple(token for token in tokens if not token.isdigit())
+        for tokens in (unit.last, unit.tokens[-3:], unit.tokens)
+    )
+    return *words, _ordinal(unit), tuple(unit.shapes.items())
+
+
 def _likeness(source: Unit, target: Unit) -> float:
     value = LAST * likeness(source.last, target.last)
     value += 0.5 * likeness(source.tokens[-3:], target.tokens[-3:])
-    value += 0.5 * likeness(source.tokens, target.tokens)
-    if source.numbers and target.numbers:
-        same = sum(a == b for a, b in zip(source.numbers[::-1], target.numbers[::-1], strict=False))
-        value += 0.3 * same / max(len(source.numbers), len(target.numbers))
-    first, second = (ordinal(u.path[-1], u.tokens) for u in (source, target) if u.path)
-    if first and second:
-        value += 0.3 if first == second else -0.3
-    exact = all(
-        target.shapes[role] == shape
-        for role, shape in source.shapes.items()
-        if role in target.shapes
+    return value + 0.5 * likeness(source.tokens, target.tokens)
+
+
+def _ordinal(unit: Unit) -> int | None:
+    return ordinal(unit.path[-1], unit.tokens) if unit.path else None
+
+
+def _order(source: Unit, target: Unit) -> float:
+    """Return what speaks for a pair of which both names say first or second."""
+    first, second = _ordinal(source), _ordinal(target)
+    if not first or not second:
+        return 0.0
+    return 0.3 if first == second else -0.3
+
+
+def _exact(source: Unit, target: Unit) -> float:
+    """Return what speaks against a pair with other shapes, by sizes of 1."""
+    same = all(target.shapes.get(role, shape) == shape for role, shape in source.shapes.items())
+    return 0.0 if same else -0.5
+
+
+def _same_numbers(sources: list[Unit], targets: list[Unit], s: Ints, t: Ints) -> Floats:
+    """Return 0.3 of the share of the numbers in the names of pairs that are equal, from the end."""
+    known: dict[int, int] = {}
+    of_s, of_t = (
+        _table([[known.setdefault(n, len(known)) for n in u.numbers[::-1]] for u in units])
+        for units in (sources, targets)
     )
-    return value - (0 if exact else 0.5)
+    both = min(len(of_s), len(of_t))
+    a, b = of_s[:both, s], of_t[:both, t]
+    same = ((a == b) & (a >= 0)).sum(0)
+    most = np.maximum((of_s >= 0).sum(0)[s], (of_t >= 0).sum(0)[t])
+    return np.asarray(0.3 * same / np.maximum(most, 1))
 
 
 def _ranks(units: list[Unit]) -> Floats:
@@ -186,14 +218,14 @@ def _ranks(units: list[Unit]) -> Floats:
     return ranks
 
 
-def _numbers(units: list[Unit]) -> Ints:
-    """Return the numbers in the names, (units, most), -1 where there is none."""
-    table = np.full((len(units), max((len(u.numbers) for u in units), default=0)), -1)
-    for unit in units:
-        table[unit.index, : len(unit.numbers)] = np.minimum(unit.numbers, 10**6)
+def _table(rows: list[list[int]]) -> Ints:
+    """Return the rows as columns, -1 below those that are short."""
+    table = np.full((max(map(len, rows), default=0), len(rows)), -1)
+    for column, row in enumerate(rows):
+        table[: len(row), column] = row
     return table
 
 
-def _number_all(values: list[tuple[str, ...]]) -> Ints:
-    numbers: dict[tuple[str, ...], int] = {}
+def _number_all(values: list[Hashable]) -> Ints:
+    numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)

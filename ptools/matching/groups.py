@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,36 +18,174 @@ from scipy.sparse import csr_matrix
 from ptools.matching.units import Unit
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+_BESIDE = 2  # a unit and the one before it, a unit and the next: its groups of neighbours only
+LEAST = 0.03  # the share of a group that tells nothing more
+_PART = 2048  # pairs looked at together: what is computed of them stays in the processor's cache
 
 
 class Groups:
     """The groups of one side.
 
-    of       (units, most groups of one unit), the numbers of its groups, -1 where it has fewer
-    by_name  bool per group: False for neighbours only
-    members  (units, groups) sparse, 1 where a unit is in a group
+    count    how many there are; as the number of a group it stands for none
+    of       (columns, units), the numbers of the groups of each unit: `_BESIDE` rows of those of
+             neighbours only, then those by name, none last
+    named    how many groups by name each unit has
+    members  (units, groups) sparse, 1 where a unit is in a group; of the group that stands for none, nothing
     """
 
     def __init__(self, units: list[Unit]) -> None:
-        named: dict[tuple[int, ...], bool] = {}  # members -> by name; equal groups are one
-        for named_so, found in ((True, _by_name(units)), (False, _neighbours(units))):
-            for group in found:
+        found: dict[tuple[int, ...], bool] = {}  # members -> by name; equal groups are one
+        for by_name, groups in ((True, _by_name(units)), (False, _neighbours(units))):
+            for group in groups:
                 if 2 <= len(group) < len(units):
-                    named.setdefault(group, named_so)
-        belongs: list[list[int]] = [[] for _ in units]
-        for number, group in enumerate(named):
+                    found.setdefault(group, by_name)
+        named: list[list[int]] = [[] for _ in units]
+        beside: list[list[int]] = [[] for _ in units]
+        for number, (group, by_name) in enumerate(found.items()):
             for unit in group:
-                belongs[unit].append(number)
-        self.count = max(len(named), 1)
-        self.by_name = np.array([*named.values()] or [True], dtype=bool)
-        self.of = np.full((len(units), max(map(len, belongs), default=0) or 1), -1)
-        for unit, numbers in enumerate(belongs):
-            self.of[unit, : len(numbers)] = numbers
-        rows, columns = np.nonzero(self.of >= 0)
-        ones = np.ones(len(rows))
-        self.members = csr_matrix(
-            (ones, (rows, self.of[rows, columns])), shape=(len(units), self.count)
+                (named if by_name else beside)[unit].append(number)
+        self.count = len(found)
+        self.named = np.array([*map(len, named)], dtype=np.int64)
+        self.of = np.full((_BESIDE + self.named.max(initial=0), len(units)), self.count)
+        for unit in range(len(units)):
+            self.of[: len(beside[unit]), unit] = beside[unit]
+            self.of[_BESIDE : _BESIDE + len(named[unit]), unit] = named[unit]
+        columns, rows = np.nonzero(self.of < self.count)
+        ones = np.ones(len(rows), np.float32)
+        shape = len(units), self.count + 1
+        self.members = csr_matrix((ones, (rows, self.of[columns, rows])), shape=shape)
+        self.by_group = self.members.T.tocsr()
+
+
+class Agreement:
+    """What the groups of both sides say of some pairs, whatever is believed of each pair."""
+
+    def __init__(self, ours: Groups, theirs: Groups, source: Ints, target: Ints) -> None:
+        self.ours, self.theirs = ours, theirs
+        # pairs with as many groups stand together: then few columns of a part are empty
+        self.order = np.lexsort((source, theirs.named[target], ours.named[source]))
+        self.source, self.target = source[self.order], target[self.order]
+        self.named_a, self.named_b = ours.named[self.source], theirs.named[self.target]
+        self.of_a = ours.of.take(self.source, axis=1)  # (A, pairs): the groups of each source unit
+        self.of_b = theirs.of.take(self.target, axis=1)  # (B, pairs)
+
+    def said(self, belief: Floats) -> Floats:
+        """Return what groups say of each pair: does each group of one unit go to some group of the other?
+
+        The share of groups a and b is cosine-like: believed pairs between them over the geometric mean
+        of the believed pairs of each, all without the two units in question.
+        """
+        p = belief[self.order]
+        known = self._known(p)
+        single = p.astype(np.float32)
+        said = np.zeros(len(p), np.float32)
+        for start in range(0, len(p), _PART):
+            part = slice(start, start + _PART)
+            said[part] = self._part(known, single[part], part)
+        sorted_back = np.empty(len(p))
+        sorted_back[self.order] = np.where(
+            (self.named_a > 0) & (self.named_b > 0), 0.5 * said, 2 * np.log(0.3)
         )
+        return sorted_back
+
+    def _known(self, p: Floats) -> _Known:
+        """Add up what is believed."""
+        a, b = self.ours.members, self.theirs.members
+        shape = a.shape[0], b.shape[0]
+        table = csr_matrix((p.astype(np.float32), (self.source, self.target)), shape=shape)
+        from_s = (table @ b).toarray()
+        rows = np.bincount(self.source, p, shape[0])
+        columns = np.bincount(self.target, p, shape[1])
+        sum_a, sum_b = self.ours.by_group @ rows, self.theirs.by_group @ columns
+        sum_a[-1] = sum_b[-1] = np.inf  # the share of no group is 0
+        return _Known(
+            self.ours.by_group @ from_s,
+            from_s,
+            (table.T.tocsr() @ a).toarray(),
+            *(x.astype(np.float32) for x in (rows, columns, sum_a, sum_b)),
+        )
+
+    def _part(self, known: _Known, p: Singles, part: slice) -> Singles:
+        """Return what groups say of the pairs of a part."""
+        named_a, named_b = self.named_a[part], self.named_b[part]
+        of_a = self.of_a[: _BESIDE + named_a.max(), part]
+        of_b = self.of_b[: _BESIDE + named_b.max(), part]
+        source, target = self.source[part], self.target[part]
+        a, scale_a = _without(known.from_t, known.sum_a, known.rows, of_a, source, target, p)
+        b, scale_b = _without(known.from_s, known.sum_b, known.columns, of_b, target, source, p)
+        b += p  # it is in both `a` and `b`
+        best_a, best_b = _best(known.between, of_a, of_b, a, b, scale_a, scale_b)
+        return _sum(best_a, named_a) + _sum(best_b, named_b)
+
+
+class _Known(NamedTuple):
+    """Sums of beliefs."""
+
+    between: Singles  # (groups of the source, groups of the target)
+    from_s: Singles  # (source units, groups of the target)
+    from_t: Singles  # (target units, groups of the source)
+    rows: Singles  # of each source unit
+    columns: Singles  # of each target unit
+    sum_a: Singles  # of each group of the source
+    sum_b: Singles  # of each group of the target
+
+
+def _without(
+    into: Singles, sums: Singles, units: Singles, of: Ints, own: Ints, other: Ints, p: Singles
+) -> tuple[Singles, Singles]:
+    """Return what the other unit of a pair gives to the groups of its own, and how to scale by the rest."""
+    given = into.ravel().take(of + other * into.shape[1])
+    given -= p
+    rest = sums.take(of)
+    rest -= units[own]
+    rest -= given
+    np.maximum(rest, 0, out=rest)
+    rest += np.float32(0.4)
+    np.sqrt(rest, out=rest)
+    return given, np.reciprocal(rest, out=rest)
+
+
+def _best(
+    between: Singles,
+    of_a: Ints,
+    of_b: Ints,
+    a: Singles,
+    b: Singles,
+    scale_a: Singles,
+    scale_b: Singles,
+) -> tuple[Singles, Singles]:
+    """Return the share of each group by name with the one of the other side that it shares most with.
+
+    Of two groups at least one is by name: that neighbours go to neighbours is not asked here.
+    """
+    flat, wide = between.ravel(), between.shape[1]
+    best_a = np.zeros((len(of_a) - _BESIDE, of_a.shape[1]), np.float32)
+    best_b = np.zeros((len(of_b) - _BESIDE, of_a.shape[1]), np.float32)
+    places, shares = np.empty(of_b.shape, np.int64), np.empty(of_b.shape, np.float32)
+    less = b - np.float32(0.02)  # every share is a little more than nothing
+    for k in range(len(of_a)):  # not all at once: one row stays in the cache
+        first = _BESIDE if k < _BESIDE else 0
+        np.add(of_b[first:], of_a[k] * wide, out=places[first:])
+        both = flat.take(places[first:], out=shares[first:], mode="clip")
+        both -= a[k]
+        np.maximum(both, b[first:], out=both)
+        both -= less[first:]
+        both *= scale_b[first:]
+        if k >= _BESIDE:
+            np.multiply(np.maximum.reduce(both, axis=0), scale_a[k], out=best_a[k - _BESIDE])
+        both *= scale_a[k]
+        np.maximum(best_b, both[_BESIDE - first :], out=best_b)
+    return best_a, best_b
+
+
+def _sum(best: Singles, named: Ints) -> Singles:
+    """Add up the logarithms of shares, of as many as each pair has, over the square root of how many."""
+    there = np.arange(len(best))[:, None] < named
+    said = np.log(best + np.float32(LEAST)) * there
+    return np.asarray(said.sum(axis=0) / np.sqrt(np.maximum(named, 1)), dtype=np.float32)
 
 
 def _by_name(units: list[Unit]) -> Iterator[tuple[int, ...]]:

@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ptools.matching.align import chains
 from ptools.matching.evidence import Evidence, Floats, Pairs
+from ptools.matching.swaps import changes, swapped
 from ptools.matching.units import Unit
 
 LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
@@ -56,6 +57,7 @@ def search(evidence: Evidence) -> list[Assignment]:
     better = _improve(evidence, ends[0])
     if better.score > ends[0].score:
         ends.insert(0, better)
+    ends.insert(0, _exchange(evidence, ends[0]))
     silent = _nameless(evidence.sources) or _nameless(evidence.targets)
     if silent or fmean(_fits(evidence, ends[0]).values()) < UNTOLD:  # order must speak
         ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))
@@ -253,6 +255,21 @@ def _improve(evidence: Evidence, end: Assignment) -> Assignment:
         if best.score <= before + 1e-6:
             break
     return best
+
+
+def _exchange(evidence: Evidence, end: Assignment) -> Assignment:
+    """Let roles and parts change places while that fits better."""
+    chosen, best = end.chosen, score(evidence, evidence.pairs, end.chosen)
+    for _ in range(6):
+        gains = []
+        for change in changes(evidence, chosen):
+            other = swapped(chosen, change)
+            gains.append((score(evidence, evidence.pairs, other) - best, len(gains), other))
+        gain, _, other = max(gains, default=(0.0, 0, chosen))
+        if gain < 6:
+            break
+        chosen, best = other, best + gain
+    return Assignment(chosen, best, end.pairs, end.weights, end.order)
 
 
 def _fits(evidence: Evidence, end: Assignment) -> dict[int, float]:

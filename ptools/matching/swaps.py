@@ -26,6 +26,10 @@ def changes(evidence: Evidence, chosen: dict[int, int]) -> Iterator[Change]:
         found["template", a.template, b.template].append((a.index, b.index))
     for a, b, parts in _of_two_parts(units):
         found["part", *parts].append((a.index, b.index))
+    covered = {t for change in found.values() for both in change for t in both}
+    for a, b in _alike(units, lambda unit: unit.signature):
+        if a.index not in covered or b.index not in covered:
+            found["alone", a.index, b.index].append((a.index, b.index))
     seen: set[tuple[tuple[int, int], ...]] = set()
     for change in found.values():
         key = tuple(sorted(change))
