@@ -62,6 +62,7 @@ def test_a_plugin_that_is_not_there() -> None:
     ("name", "args"),
     [
         ("device", ["--no-import"]),
+        ("finetune", []),
         ("list", ["models"]),
         ("partial-load", ["tiny.pth", "tiny.pth", "--dry-run"]),
         ("plugins", []),

@@ -44,11 +44,9 @@ def _trace(scores: Floats, best: Floats, skip_i: Floats, skip_j: Floats) -> list
     where = "best"
     while i > 0 and j > 0:
         if where == "best":
-            if (
-                best[i, j] == skip_i[i, j]
-            ):  # of equal ones the earliest: the first blocks, not the last
+            if best[i, j] <= skip_i[i, j] + 1e-9:  # of equal ones the first blocks, not the last
                 where = "skip_i"
-            elif best[i, j] == best[i - 1, j - 1] + scores[i - 1, j - 1]:
+            elif best[i, j] <= best[i - 1, j - 1] + scores[i - 1, j - 1] + 1e-9:
                 i, j = i - 1, j - 1
                 pairs.append((i, j))
             else:

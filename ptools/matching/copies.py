@@ -5,9 +5,11 @@ Where a target holds one of what a source holds twice, names and shapes cannot s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from ptools.matching.result import Confidence
 from ptools.matching.units import Unit
 
 Path = tuple[str, ...]
@@ -26,7 +28,7 @@ class Copies:
     """
 
     parts: tuple[Path, ...]
-    decided: str
+    decided: Confidence | Literal[""]
 
     def without_others(self, units: list[Unit]) -> list[Unit]:
         """Return the units but those of the other copies."""
@@ -48,8 +50,11 @@ class Copies:
         }
 
 
-def find(sources: list[Unit], targets: list[Unit]) -> Copies | None:
-    """Return the copies of the target's network in the source, or None where there is one or none."""
+def find(sources: list[Unit], targets: list[Unit], hints: Sequence[str] = ()) -> Copies | None:
+    """Return the copies of the target's network in the source, or None where there is one or none.
+
+    `hints` are prefixes of the source that a person has named.
+    """
     ours = list(_copies(sources, len(targets)))
     if not ours:
         return None
@@ -62,6 +67,9 @@ def find(sources: list[Unit], targets: list[Unit]) -> Copies | None:
     parts = tuple(p for p in parts if fit[p] == max(fit.values()))
     if len(parts) < 2:
         return None
+    for part in parts:
+        if any(".".join(part) == ".".join(hint.split(".")[: len(part)]) for hint in hints):
+            return Copies((part, *(p for p in parts if p != part)), "certain")
     return _choose(parts, sources, targets)
 
 
@@ -93,7 +101,7 @@ def _copies(units: list[Unit], size: int) -> Iterator[tuple[Path, ...]]:
 
 def _choose(parts: tuple[Path, ...], sources: list[Unit], targets: list[Unit]) -> Copies:
     """Look for a word that tells which copy is meant."""
-    words = {part: set(part) - set.intersection(*map(set, parts)) for part in parts}
+    words = {part: set(part) - set[str].intersection(*(set(p) for p in parts)) for part in parts}
     named = {name for unit in targets for name in unit.path[:-1]}
     meant = [part for part in parts if words[part] & named]
     if len(meant) == 1:

@@ -86,9 +86,7 @@ def _change_forms(evidence: Evidence, decision: Decision) -> None:
 class View:
     """An assignment, and everything that is known of its pairs."""
 
-    def __init__(
-        self, evidence: Evidence, ends: list[Assignment], sure: dict[int, int]
-    ) -> None:
+    def __init__(self, evidence: Evidence, ends: list[Assignment], sure: dict[int, int]) -> None:
         self.evidence, self.ends, self.sure = evidence, ends, sure
         self.chosen = ends[0].chosen
         self.pairs = evidence.pairs
@@ -162,10 +160,10 @@ class View:
 
     def _inputs_differ(self) -> bool:
         """Do both sides begin with a layer that the other lacks, and not just of another width?"""
-        first = _first_matrix(self.evidence.sources), _first_matrix(self.evidence.targets)
-        if None in first or first[0] is None or first[1] is None:
+        source = _first_matrix(self.evidence.sources)
+        target = _first_matrix(self.evidence.targets)
+        if source is None or target is None:
             return False
-        source, target = first
         if source.index in set(self.chosen.values()) or target.index in self.chosen:
             return False
         if self.order >= 0.95 and len(self.chosen) > 0.8 * len(self.evidence.targets):
@@ -184,7 +182,7 @@ class View:
         if not unique and not told and not ordered:
             decision.ambiguous[t] = self._class(t)
             decision.reasons[t] = "neither names nor order tell these apart"
-        elif not unique and fit < self.middle - 6 and (self.sure or not self._in_step(t)):
+        elif not unique and fit < self.middle - 6 and self._alone(t):
             decision.reasons[t] = "the shapes agree, but nothing else speaks for it"
         elif margin < 0.5 and not (steady and self.order > 0.95):
             decision.ambiguous[t] = sorted({s, *self.others.get(t, ())})
@@ -192,9 +190,13 @@ class View:
         else:
             decision.chosen[t] = s
             sure = unique or margin >= (2 if steady else 12) or (not told and steady)
-            sure = sure and self.order >= (0.95 if self.mean < -4.5 else 0) and self._undisputed(t)
+            sure = sure and self.order >= (0.998 if self.mean < -4.5 else 0) and self._undisputed(t)
             decision.confidence[t] = "certain" if sure else "likely"
             decision.reasons[t] = self._reason(t, unique, steady)
+
+    def _alone(self, t: int) -> bool:
+        """Does neither its place nor, among units of equal names, its own name speak for a pair?"""
+        return not self._in_step(t) or (bool(self.sure) and self.fit[t] < -7.5)
 
     def _undisputed(self, t: int) -> bool:
         """Do all assignments that fit about as well agree on it?"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 
 from ptools.matching import copies as duplicates
@@ -9,7 +11,8 @@ from ptools.matching.decide import Decision, decide
 from ptools.matching.evidence import Evidence
 from ptools.matching.exact import same_names
 from ptools.matching.forms import common_forms, copies
-from ptools.matching.result import Confidence, Match, Shape, Transform, Verdict
+from ptools.matching.offers import offers, tied
+from ptools.matching.result import Confidence, Match, Rule, Shape, Transform, Verdict
 from ptools.matching.search import search
 from ptools.matching.units import COUNTER, Unit, units
 
@@ -21,16 +24,23 @@ def solve(
     hints: list[tuple[str, str]],
 ) -> Match:
     """Return the match of two state_dicts; see `ptools.matching.match`."""
-    ours, theirs = units(source), units(target)
-    found = duplicates.find(ours, theirs)
+    spent = set(fixed.values())
+    ours = units({key: shape for key, shape in source.items() if key not in spent})
+    theirs = units({key: shape for key, shape in target.items() if key not in fixed})
+    found = duplicates.find(ours, theirs, [there for _, there in hints])
     once = found.without_others(ours) if found else ours
     evidence = Evidence(*common_forms(once, theirs))
+    for here, there in hints:
+        evidence.hint(
+            tuple(here.split(".")) if here else (), tuple(there.split(".")) if there else ()
+        )
     sure = same_names(evidence.sources, evidence.targets)
     evidence.settle(sure)
     decision = decide(evidence, search(evidence), sure)
     answer = Answer(evidence, decision)
     if found and found.decided != "certain":
         answer.ask(found, ours)
+    answer.give(fixed)
     return answer.match(list(source), list(target))
 
 
@@ -48,6 +58,11 @@ class Answer:
             self._load(t, s)
         for t, candidates in decision.ambiguous.items():
             self._open(evidence.targets[t], [evidence.sources[s] for s in candidates])
+        loaded = [evidence.sources[s] for s in decision.chosen.values()]
+        for t, source in tied(self._rest()[1] if loaded else [], loaded).items():
+            decision.chosen[t], decision.confidence[t] = source.index, "likely"
+            decision.reasons[t] = "a head that shares the matrix of the embedding"
+            self._load(t, source.index)
         for t, reason in decision.reasons.items():
             for key in _keys(evidence.targets[t]):
                 self.reasons[key] = reason
@@ -88,6 +103,29 @@ class Answer:
                 if role != COUNTER:
                     self.ambiguous[key] = candidates
 
+    def give(self, fixed: dict[str, str]) -> None:
+        """Add what was decided before."""
+        for key, old in fixed.items():
+            self.mapping[key], self.confidence[key] = old, "certain"
+            self.reasons[key] = "given"
+
+    def _rest(self) -> tuple[list[Unit], list[Unit]]:
+        """Return the units of both sides that have no part in the answer."""
+        used = set(self.decision.chosen.values())
+        busy = self.decision.chosen.keys() | self.decision.ambiguous.keys()
+        ours = [unit for unit in self.evidence.sources if unit.index not in used]
+        return ours, [unit for unit in self.evidence.targets if unit.index not in busy]
+
+    def _rules(self) -> list[Rule]:
+        """Return the renamings, numbers left open, with how many modules follow each."""
+        counts = Counter(
+            (_open(self.evidence.sources[s]), _open(self.evidence.targets[t]))
+            for t, s in self.decision.chosen.items()
+        )
+        return [
+            Rule(ours, theirs, n) for (ours, theirs), n in counts.most_common() if ours != theirs
+        ]
+
     def match(self, source: list[str], target: list[str]) -> Match:
         """Return the whole answer."""
         loaded = self.mapping.keys() | self.transforms.keys()
@@ -105,6 +143,8 @@ class Answer:
             ambiguous=self.ambiguous,
             unmatched=unmatched,
             unused=[key for key in source if key not in used],
+            offers=offers(*self._rest()) if not why else {},
+            rules=self._rules(),
             verdict=self._verdict(unmatched),
             reasons=self.reasons,
         )
@@ -115,6 +155,11 @@ class Answer:
         if self.decision.different or not (self.mapping or self.transforms):
             return "different"
         return "complete" if all(key.endswith(COUNTER) for key in unmatched) else "partial"
+
+
+def _open(unit: Unit) -> str:
+    """Return the name of a unit with {} for its numbers."""
+    return re.sub(r"[0-9]+", "{}", ".".join(unit.path))
 
 
 def _keys(unit: Unit) -> list[str]:

@@ -53,6 +53,16 @@ class Evidence:
         self.source_groups, self.target_groups = Groups(sources), Groups(targets)
         self._heard: _Heard | None = None
 
+    def hint(self, here: tuple[str, ...], there: tuple[str, ...]) -> None:
+        """Leave only the pairs that agree with: the target's part `here` is the source's part `there`."""
+        inside = [
+            (self.targets[t].path[: len(here)] == here)
+            == (self.sources[s].path[: len(there)] == there)
+            for s, t in zip(self.pairs.source.tolist(), self.pairs.target.tolist(), strict=True)
+        ]
+        s, t, _ = self.pairs.only(np.array(inside, dtype=bool))
+        self.pairs = Pairs(s, t, np.arange(len(s)))
+
     def settle(self, sure: dict[int, int]) -> None:
         """Leave only the pairs that do not contradict those that are sure, {target unit: source unit}."""
         taken = set(sure.values())
@@ -60,6 +70,12 @@ class Evidence:
         keep = [sure[t] == s if t in sure else s not in taken for s, t in both]
         s, t, _ = self.pairs.only(np.array(keep, dtype=bool))
         self.pairs = Pairs(s, t, np.arange(len(s)))
+
+    @cached_property
+    def kinds(self) -> list[int]:
+        """A number per target unit, equal where signatures are."""
+        numbers: dict[object, int] = {}
+        return [numbers.setdefault(unit.signature, len(numbers)) for unit in self.targets]
 
     @property
     def shape(self) -> tuple[int, int]:

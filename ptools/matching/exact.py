@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from ptools.matching.units import Unit
+from ptools.matching.units import Unit, squeezed
 
 Path = tuple[str, ...]
 
@@ -21,18 +21,20 @@ def same_names(sources: list[Unit], targets: list[Unit]) -> dict[int, int]:
         for unit in targets:
             if unit.path[: len(theirs)] == theirs:
                 other = here.get(unit.path[len(theirs) :])
-                if other is not None and _equal(other, unit):
+                if other is not None and other.signature == unit.signature:
                     same[unit.index] = other.index
-                elif other is not None and other.signature != unit.signature:
+                elif other is not None:
                     clashes += 1
         if len(same) > len(best) and len(same) >= 2 * clashes:
             best = same
-    enough = 0.5 * min(len(sources), len(targets))
-    return best if len(best) >= enough else {}
+    enough = 0.5 * min(_weight(sources), _weight(targets))
+    return best if _weight([targets[t] for t in best]) >= enough else {}
 
 
-def _equal(source: Unit, target: Unit) -> bool:
-    return source.signature == target.signature
+def _weight(units: list[Unit]) -> int:
+    """Return how many units hold a matrix, and a little for the others."""
+    matrices = sum(any(len(squeezed(s)) > 1 for s in unit.shapes.values()) for unit in units)
+    return 10 * matrices + len(units)
 
 
 def _prefixes(sources: list[Unit], targets: list[Unit]) -> list[tuple[Path, Path]]:

@@ -77,7 +77,7 @@ def _upright(units: list[Unit]) -> list[Unit]:
     ]
 
 
-# -- query, key and value -------------------------------------------------------------------------------------
+# -- query, key and value --------------------------------------------------------------------------
 
 
 def _fused(units: list[Unit], others: list[Unit]) -> list[Unit]:
@@ -139,7 +139,7 @@ def _whole(parts: list[Unit]) -> tuple[Formed, list[Unit]]:
     return whole, rest
 
 
-# -- what is left ---------------------------------------------------------------------------------------------
+# -- what is left ----------------------------------------------------------------------------------
 
 
 def left_over(sources: list[Unit], targets: list[Unit]) -> list[tuple[int, int, bool]]:
@@ -183,7 +183,7 @@ def bare(unit: Unit) -> bool:
     return list(unit.shapes) == ["weight"] and not unit.roles["weight"].endswith("weight")
 
 
-# -- back to tensors ------------------------------------------------------------------------------------------
+# -- back to tensors -------------------------------------------------------------------------------
 
 
 def copies(

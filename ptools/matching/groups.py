@@ -96,14 +96,18 @@ class Agreement:
         a, b = self.ours.members, self.theirs.members
         shape = a.shape[0], b.shape[0]
         table = csr_matrix((p.astype(np.float32), (self.source, self.target)), shape=shape)
-        from_s = (table @ b).toarray()
+        from_s = table @ b
+        if from_s.nnz < 0.05 * from_s.shape[0] * from_s.shape[1]:  # an assignment: sparse is faster
+            between = (self.ours.by_group @ from_s).toarray()
+        else:
+            between = self.ours.by_group @ from_s.toarray()
         rows = np.bincount(self.source, p, shape[0])
         columns = np.bincount(self.target, p, shape[1])
         sum_a, sum_b = self.ours.by_group @ rows, self.theirs.by_group @ columns
         sum_a[-1] = sum_b[-1] = np.inf  # the share of no group is 0
         return _Known(
-            self.ours.by_group @ from_s,
-            from_s,
+            between,
+            from_s.toarray(),
             (table.T.tocsr() @ a).toarray(),
             *(x.astype(np.float32) for x in (rows, columns, sum_a, sum_b)),
         )

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ptools.matching.align import chains
+from ptools.matching.blocks import blocks
 from ptools.matching.evidence import Evidence, Floats, Pairs
 from ptools.matching.swaps import changes, swapped
 from ptools.matching.units import Unit
@@ -66,7 +67,7 @@ def search(evidence: Evidence) -> list[Assignment]:
 
 def _nameless(units: list[Unit]) -> bool:
     """Return whether nearly all units are called by one word and a number."""
-    names = {unit.path[0] for unit in units}
+    names = {unit.path[:1] for unit in units}
     words = Counter(Unit(unit.path[:1]).template for unit in units)
     return len(names) > 0.7 * len(units) > 2 and max(words.values()) > 0.8 * len(units)
 
@@ -98,7 +99,7 @@ def _beginnings(evidence: Evidence) -> Iterator[Floats]:
     yield consistent(evidence, pairs, prior)
     order = along(evidence, pairs, np.zeros(len(prior)))
     yield consistent(evidence, pairs, prior + 4 * order)
-    for same in _blocks(evidence):
+    for same in blocks(evidence):
         yield consistent(evidence, pairs, prior + 4 * same)
 
 
@@ -200,8 +201,12 @@ def _complete(evidence: Evidence, chosen: dict[int, int]) -> dict[int, int]:
 
 
 def certain_belief(pairs: Pairs, chosen: dict[int, int]) -> Floats:
-    both = zip(pairs.source.tolist(), pairs.target.tolist(), strict=True)
-    return np.array([float(chosen.get(t) == s) for s, t in both])
+    """Return 1 for the pairs that were chosen, 0 for the others."""
+    if not chosen or not len(pairs.target):
+        return np.zeros(len(pairs.target))
+    got = np.full(max(int(pairs.target.max()), *chosen) + 1, -1)
+    got[list(chosen)] = list(chosen.values())
+    return np.asarray(got[pairs.target] == pairs.source, dtype=float)
 
 
 def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
@@ -228,10 +233,10 @@ def in_order(chosen: dict[int, int]) -> float:
 
 def _ranked(evidence: Evidence, chosen: dict[int, int]) -> int:
     """Return how many units follow the one before them that has the same shapes, on both sides."""
-    last: dict[object, int] = {}
+    last: dict[int, int] = {}
     kept = 0
     for t in sorted(chosen):
-        signature = evidence.targets[t].signature
+        signature = evidence.kinds[t]
         kept += last.get(signature, chosen[t]) < chosen[t]
         last[signature] = chosen[t]
     return kept
@@ -261,7 +266,7 @@ def _exchange(evidence: Evidence, end: Assignment) -> Assignment:
     """Let roles and parts change places while that fits better."""
     chosen, best = end.chosen, score(evidence, evidence.pairs, end.chosen)
     for _ in range(6):
-        gains = []
+        gains: list[tuple[float, int, dict[int, int]]] = []
         for change in changes(evidence, chosen):
             other = swapped(chosen, change)
             gains.append((score(evidence, evidence.pairs, other) - best, len(gains), other))
@@ -280,7 +285,7 @@ def _fits(evidence: Evidence, end: Assignment) -> dict[int, float]:
 
 
 def _doubtful(evidence: Evidence) -> list[set[int]]:
-    """Return the target units that have a choice: by signature, by template, and by the roles that share one."""
+    """Return the target units that have a choice, by signature, by template, by roles that share one."""
     choice = np.bincount(evidence.pairs.target, minlength=evidence.shape[1]) > 1
     units = [unit for unit in evidence.targets if choice[unit.index]]
     found: list[set[int]] = []
@@ -344,77 +349,3 @@ def _reconsider(evidence: Evidence, end: Assignment, members: set[int]) -> Assig
     return Assignment(
         chosen, score(evidence, evidence.pairs, chosen), pairs, weights, np.zeros(len(weights))
     )
-
-
-# -- blocks: parts of both networks that hold the same shapes ------------------------------------------
-
-
-def _blocks(evidence: Evidence) -> Iterator[Floats]:
-    """Yield, for the two best ways to cut both sides into blocks, 1 for the pairs within a block."""
-    ways = []
-    for ours in _cuts(evidence.sources):
-        bags = [_bag(evidence.sources, block) for block in ours]
-        for theirs in _cuts(evidence.targets):
-            other = [_bag(evidence.targets, block) for block in theirs]
-            common = Counter(bags) & Counter(other)
-            held = sum(number * sum(n for _, n in bag) for bag, number in common.items())
-            large = sum(number for bag, number in common.items() if sum(n for _, n in bag) > 1)
-            full = max(1, min(evidence.shape))
-            value = held / full + 0.9 * large / full - (0 if large else 0.5)
-            ways.append((value, ours, bags, theirs, other))
-    ways.sort(key=lambda way: -way[0])
-    for _, ours, bags, theirs, other in ways[:2]:
-        yield _within(evidence, ours, bags, theirs, other)
-
-
-Bag = tuple[tuple[object, int], ...]
-
-
-def _bag(units: list[Unit], block: list[int]) -> Bag:
-    counts = Counter(units[i].signature for i in block)
-    return tuple(sorted(counts.items()))
-
-
-def _cuts(units: list[Unit]) -> list[list[list[int]]]:
-    """Return the ways to cut units into blocks by the beginnings of their names."""
-    found: dict[tuple[tuple[int, ...], ...], list[list[int]]] = {}
-    deepest = min(max((len(u.tokens) for u in units), default=0), 7)
-    for depth in range(-4, deepest + 1):
-        groups: dict[object, list[int]] = defaultdict(list)
-        for unit in units:
-            name = unit.tokens if depth > 0 else unit.path
-            groups[name[: depth or None] if len(name) > abs(depth) else name].append(unit.index)
-        if len(groups) > 1:
-            found.setdefault(tuple(map(tuple, groups.values())), list(groups.values()))
-    return list(found.values())
-
-
-def _within(
-    evidence: Evidence,
-    ours: list[list[int]],
-    bags: list[Bag],
-    theirs: list[list[int]],
-    other: list[Bag],
-) -> Floats:
-    table = np.full((len(ours), len(theirs)), -np.inf)
-    known: dict[tuple[Bag, Bag], float] = {}
-    for i, a in enumerate(bags):
-        for j, b in enumerate(other):
-            if (a, b) not in known:
-                known[a, b] = _overlap(a, b)
-            table[i, j] = known[a, b]
-    source, target = np.full(evidence.shape[0], -1), np.full(evidence.shape[1], -2)
-    number = 0
-    for path in chains(table):
-        for i, j in path:
-            source[ours[i]], target[theirs[j]] = number, number
-            number += 1
-    pairs = evidence.pairs
-    return np.asarray(source[pairs.source] == target[pairs.target], dtype=float)
-
-
-def _overlap(a: Bag, b: Bag) -> float:
-    counts = dict(a)
-    common = sum(min(n, counts.get(signature, 0)) for signature, n in b)
-    larger = max(sum(n for _, n in a), sum(n for _, n in b))
-    return common * common / larger * (1.5 if a == b else 1) if common else -np.inf

@@ -8,7 +8,8 @@ after such a change is not decided.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from ptools.matching.evidence import Evidence
 from ptools.matching.units import Unit
@@ -50,15 +51,15 @@ def _of_one_number(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
             yield a, b
 
 
-def _alike(units: list[Unit], description: object) -> Iterator[tuple[Unit, Unit]]:
+def _alike(units: list[Unit], description: Callable[[Unit], object]) -> Iterator[tuple[Unit, Unit]]:
     groups: dict[object, list[Unit]] = defaultdict(list)
     for unit in units:
-        groups[description(unit)].append(unit)  # type: ignore[operator]
+        groups[description(unit)].append(unit)
     for group in groups.values():
         if len(group) <= 8:
             yield from ((a, b) for i, a in enumerate(group) for b in group[i + 1 :])
         else:
-            yield from zip(group, group[1:], strict=False)
+            yield from pairwise(group)
 
 
 def _of_two_parts(units: list[Unit]) -> Iterator[tuple[Unit, Unit, tuple[object, object]]]:

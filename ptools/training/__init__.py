@@ -1,4 +1,4 @@
-"""The engine behind `train`: pytorch-ignite's Engine over our own batches.
+"""The engine behind `train` and `finetune`: pytorch-ignite's Engine over our own batches.
 
     Settings         what to do: epochs, batch size, learning rate, seed, device
     Running          the epoch so far, for a progress bar
@@ -8,6 +8,9 @@
     check(...)       does the model take these images? before anything is written
     fit(...)         train a model; calls you back per batch and per epoch
     score(...)       loss and accuracy of a model on a split
+    session          one training from its names to its run folder
+    weights, frozen  somebody's weights into a model; what of it does not move
+    screen           what a person sees of it
     folder, events   the run folder and its event file
 
 ignite is imported here and only when `fit` runs: `--help` and other commands never pay for it.
@@ -227,9 +230,11 @@ class _Step:
         import torch
         from torch.nn.functional import cross_entropy
 
+        from ptools.checkpoints.freezing import trainable
+
         self.model, self.settings, self.cross_entropy = model, settings, cross_entropy
         self.optimizer = torch.optim.SGD(
-            model.parameters(),
+            trainable(model),  # weight decay and momentum would move frozen ones
             lr=settings.lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,

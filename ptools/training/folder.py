@@ -9,6 +9,7 @@ events.out.tfevents*    the curves for TensorBoard
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,13 @@ class RunFolder:
     """
 
     def __init__(
-        self, folder: Path, images: ImageSet, net: nn.Module, model: str, settings: Settings
+        self,
+        folder: Path,
+        images: ImageSet,
+        net: nn.Module,
+        model: str,
+        settings: Settings,
+        about: Mapping[str, Any] | None = None,  # more for config.json
     ) -> None:
         import torch
 
@@ -46,9 +53,8 @@ class RunFolder:
         for file in old:
             file.unlink(missing_ok=True)  # of an earlier run, under --force
         versions = {"ptools": __version__, "torch": str(torch.__version__)}
-        self._write(
-            "config.json", {"data": images.name, "model": model} | asdict(settings) | versions
-        )
+        config = {"data": images.name, "model": model} | asdict(settings) | dict(about or {})
+        self._write("config.json", config | versions)
         self.events = EventFile(folder)
 
     def keep(self, epoch: Epoch) -> Epoch:

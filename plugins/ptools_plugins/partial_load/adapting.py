@@ -24,8 +24,10 @@ def adapt(
     for item in list(plan.items.values()):
         if item.op in LOSSY:
             plan.items[item.target] = _complete(item, source, target, classes)
+    modules = {i.target.rpartition(".")[0] for i in plan.offers.values() if i.op in asked}
     for item in list(plan.offers.values()):
-        if item.op in asked:
+        with_it = item.op == "copy" and item.target.rpartition(".")[0] in modules
+        if item.op in asked or with_it:
             chosen = replace(item, confidence="given", reason=f"--adapt {item.op}")
             plan.add(_complete(chosen, source, target, classes))
     plan.settle(source, target)

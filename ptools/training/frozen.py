@@ -1,0 +1,128 @@
+"""What of a model does not move: by a freeze manifest, or by patterns of names.
+
+freeze(model, ...)   requires_grad off, BatchNorms in eval; a Frozen says what was
+Frozen               what was frozen, what is left to train, what to be wary of
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptools.checkpoints.freezing import Manifest, apply_freeze, trainable
+from ptools.errors import UsageError, suggestion
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Frozen", "freeze"]
+
+_STATISTICS = ("running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What was frozen: names of parameters, and of BatchNorms and their like that stay in eval mode.
+
+    parameters   how many numbers are frozen; trainable: how many are left
+    warnings     what is probably not meant, a line each
+    """
+
+    names: list[str] = field(default_factory=list)
+    eval: list[str] = field(default_factory=list)
+    parameters: int = 0
+    trainable: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "tensors": len(self.names),
+            "parameters": self.parameters,
+            "trainable": self.trainable,
+            "names": self.names,
+            "eval": self.eval,
+        }
+
+
+def freeze(
+    model: nn.Module,
+    *,
+    manifest: Manifest | None = None,
+    patterns: Sequence[str] = (),
+    loaded: Collection[str] = (),
+) -> Frozen:
+    """Freeze what a manifest says, or the parameters and modules that `patterns` (fnmatch) name.
+
+    `loaded` are the tensors that are somebody's: a BatchNorm with loaded weights but without loaded
+    statistics goes on measuring them. Raises UsageError where a name means nothing in this model, and
+    where nothing is left to train.
+    """
+    warnings: list[str] = []
+    if manifest is None:
+        manifest = _by_patterns(model, patterns, set(loaded), warnings)
+    found = apply_freeze(model, manifest)
+    left = sum(parameter.numel() for parameter in trainable(model))
+    if not left:
+        raise UsageError(
+            "everything is frozen, nothing is left to train; freeze less, the head must move."
+        )
+    strange = sorted({name.rpartition(".")[0] or name for name in {*found.parameters} - {*loaded}})
+    if strange:
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        warnings.append(
+            f"{', '.join(strange[:3])}{more}: frozen, though not loaded: "
+            "they stay as they were initialised."
+        )
+    return Frozen(found.parameters, found.eval, found.counts["parameters"], left, warnings)
+
+
+def _by_patterns(
+    model: nn.Module, patterns: Sequence[str], loaded: set[str], warnings: list[str]
+) -> Manifest:
+    """Return what the patterns mean. A BatchNorm stays in eval mode where all of it is frozen."""
+    parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    norms = _norms(model)
+    keys = [*parameters, *(key for statistics in norms.values() for key in statistics)]
+    for pattern in patterns:
+        if not any(_means(pattern, key) for key in keys):
+            modules = {key.rpartition(".")[0] for key in keys}
+            close = suggestion(pattern, sorted({*keys, *modules} - {""}))
+            raise UsageError(
+                f"--freeze '{pattern}' is no parameter or module of the model.{close}"
+                f"{'' if close else f' Its first is {keys[0]}.'}"
+            )
+    chosen = {key for key in keys if any(_means(pattern, key) for pattern in patterns)}
+    stay = []
+    for norm, statistics in norms.items():
+        affine = [name for name in parameters if name.rpartition(".")[0] == norm]
+        if not chosen.issuperset(affine or statistics):
+            continue
+        if loaded.intersection(affine) and not loaded.issuperset(statistics):
+            warnings.append(
+                f"{norm}: its weight is frozen, but its statistics were not loaded; "
+                "it is left in train mode to find them."
+            )
+        else:
+            stay.append(norm)
+    return Manifest([name for name in parameters if name in chosen], stay)
+
+
+def _norms(model: nn.Module) -> dict[str, list[str]]:
+    """Return the modules with running statistics, BatchNorm and its like, and the names of these."""
+    found: dict[str, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if getattr(module, _STATISTICS[0], None) is not None:
+            found[name] = [f"{name}.{leaf}" if name else leaf for leaf in _STATISTICS]
+    return found
+
+
+def _means(pattern: str, key: str) -> bool:
+    """Return whether a pattern means a tensor: by its name, or by that of a module it lies in."""
+    parts = key.split(".")
+    return any(
+        fnmatchcase(".".join(parts[:n]), pattern.rstrip(".")) for n in range(1, len(parts) + 1)
+    )
