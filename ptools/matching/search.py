@@ -23,7 +23,7 @@ from ptools.matching.swaps import changes, swapped
 from ptools.matching.units import Unit
 
 LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
-UNTOLD = -6.0  # a mean fit below: the names of the two sides have nothing in common
+UNTOLD, HALF_TOLD = -6.0, -4.0  # a mean fit below: names have nothing, or little, in common
 ORDER, RANK = 0.7, 1.0  # weights of the order of registration, of neighbours and within one shape
 BUDGET = 12  # groups of units that get a second thought, the worst first
 _UNLIKELY = 5e-3  # a belief below is given up
@@ -59,9 +59,11 @@ def search(evidence: Evidence) -> list[Assignment]:
     if better.score > ends[0].score:
         ends.insert(0, better)
     ends.insert(0, _exchange(evidence, ends[0]))
-    silent = _nameless(evidence.sources) or _nameless(evidence.targets)
-    if silent or fmean(_fits(evidence, ends[0]).values()) < UNTOLD:  # order must speak
-        ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))
+    told = fmean(_fits(evidence, ends[0]).values())
+    if _nameless(evidence.sources) or _nameless(evidence.targets) or told < UNTOLD:
+        ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))  # order must speak
+    elif told < HALF_TOLD:
+        ends.sort(key=lambda end: -end.score - 1.5 * in_order(end.chosen))
     return ends
 
 

@@ -74,10 +74,10 @@ class Unit:
 
 def units(state: Mapping[str, Shape]) -> list[Unit]:
     """Return the units of a state_dict in registration order."""
-    families = _families(state)
+    families, affine = _families(state), _affine(state)
     found: dict[tuple[str, ...], Unit] = {}
     for key, shape in state.items():
-        path, role = _place(key, families)
+        path, role = affine.get(key) or _place(key, families)
         if path in found and role in found[path].roles:
             path = (*path, key)  # a module and a parameter of one name
         unit = found.setdefault(path, Unit(path, len(found)))
@@ -95,6 +95,29 @@ def _families(state: Mapping[str, Shape]) -> dict[str, set[str]]:
     return families
 
 
+def _affine(state: Mapping[str, Shape]) -> dict[str, tuple[tuple[str, ...], str]]:
+    """Return the places of scale and offset of normalisations that call them by names of their own.
+
+    They are the only two tensors of a module without modules, vectors of one length; the first is the
+    scale.
+    """
+    modules: dict[str, list[str]] = {}
+    for key in state:
+        modules.setdefault(key.rpartition(".")[0], []).append(key)
+    inner = {path.rpartition(".")[0] for path in modules}
+    found = {}
+    for path, keys in modules.items():
+        shapes = {tuple(state[key]) for key in keys}
+        leaves = [key.rpartition(".")[2] for key in keys]
+        vectors = len(keys) == 2 and len(shapes) == 1 and len(next(iter(shapes))) == 1
+        if vectors and path and path not in inner and "weight" not in leaves:
+            last = [leaf in ("bias", "beta", "offset", "shift") for leaf in leaves]
+            scale, offset = reversed(keys) if last == [True, False] else keys
+            place = tuple(path.split("."))
+            found[scale], found[offset] = (place, "weight"), (place, "bias")
+    return found
+
+
 def _modern(key: str) -> str:
     for pattern, plain in _STORED:
         key = pattern.sub(plain, key)
@@ -108,8 +131,6 @@ def _place(key: str, families: dict[str, set[str]]) -> tuple[tuple[str, ...], st
     own = families[path]
     if leaf in _ROLES:
         return parts, leaf
-    if {"gamma", "beta"} <= own and "weight" not in own and leaf in ("gamma", "beta"):
-        return parts, "weight" if leaf == "gamma" else "bias"  # LayerNorm before PyTorch's names
     if leaf in ("weight_g", "weight_v", "weight_orig", "weight_u"):
         return parts, leaf
     pair = _PAIRED.fullmatch(leaf)

@@ -1,0 +1,375 @@
+"""ptools.matching: which tensor belongs to which, on small made state_dicts and on the shared pairs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptools.matching import Match, match
+
+State = dict[str, tuple[int, ...]]
+PAIRS = Path(__file__).resolve().parents[2] / "shared" / "pairs"
+
+
+def bn(name: str, width: int, *, counter: bool = True) -> State:
+    roles = ["weight", "bias", "running_mean", "running_var"]
+    state: State = {f"{name}.{role}": (width,) for role in roles}
+    return state | ({f"{name}.num_batches_tracked": ()} if counter else {})
+
+
+def conv(name: str, out: int, into: int, k: int = 3) -> State:
+    return {f"{name}.weight": (out, into, k, k)}
+
+
+def linear(name: str, out: int, into: int) -> State:
+    return {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+
+
+def resnet(
+    classes: int = 10, *, inputs: int = 3, blocks: int = 3, counter: bool = True
+) -> tuple[State, State]:
+    """Return a small residual network, by two authors who agree on nothing but the order."""
+    ours = conv("conv1", 16, inputs) | bn("bn1", 16, counter=counter)
+    theirs = conv("stem.c", 16, inputs) | bn("stem.n", 16)
+    before = 16
+    for stage, width in enumerate((16, 32, 64)):
+        for block in range(blocks):
+            a, b = f"layer{stage + 1}.{block}", f"body.{stage}.{block}"
+            ours |= conv(f"{a}.conv1", width, before) | bn(f"{a}.bn1", width, counter=counter)
+            ours |= conv(f"{a}.conv2", width, width) | bn(f"{a}.bn2", width, counter=counter)
+            theirs |= conv(f"{b}.enter", width, before) | bn(f"{b}.norm_enter", width)
+            theirs |= conv(f"{b}.leave", width, width) | bn(f"{b}.norm_leave", width)
+            before = width
+    return ours | linear("fc", classes, 64), theirs | linear("top", classes, 64)
+
+
+def truth(source: State, target: State) -> dict[str, str]:
+    """Return the pairs of two state_dicts that are registered in the same order, counters left out."""
+    ours = [key for key in source if not key.endswith("tracked")]
+    theirs = [key for key in target if not key.endswith("tracked")]
+    return dict(zip(theirs, ours, strict=True))
+
+
+def mapped(found: Match) -> dict[str, str]:
+    return {key: old for key, old in found.mapping.items() if not key.endswith("tracked")}
+
+
+def shuffled(state: State, seed: int = 0) -> State:
+    keys = list(state)
+    random.Random(seed).shuffle(keys)
+    return {key: state[key] for key in keys}
+
+
+def test_the_same_names() -> None:
+    source, _ = resnet()
+    found = match(source, source)
+    assert found.mapping == {key: key for key in source}
+    assert set(found.confidence.values()) == {"certain"}
+    assert (found.verdict, found.unused, found.unmatched) == ("complete", [], {})
+
+
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "model.0."])
+def test_a_prefix_on_either_side(prefix: str) -> None:
+    source, _ = resnet()
+    longer = {prefix + key: shape for key, shape in source.items()}
+    assert match(longer, source).mapping == {key: prefix + key for key in source}
+    assert match(source, longer).mapping == {prefix + key: key for key in source}
+
+
+def test_other_names() -> None:
+    source, target = resnet()
+    found = match(source, target)
+    assert mapped(found) == truth(source, target)
+    assert found.verdict == "complete"
+    rules = {(rule.source, rule.target): rule.modules for rule in found.rules}
+    assert rules["layer{}.{}.conv{}", "body.{}.{}.enter"] == 9
+
+
+def test_an_old_checkpoint_lacks_the_counters() -> None:
+    source, target = resnet(counter=False)
+    found = match(source, target)
+    assert mapped(found) == truth(source, target)
+    assert found.verdict == "complete"
+    assert all(key.endswith("num_batches_tracked") for key in found.unmatched)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shuffled_and_renamed_word_for_word(seed: int) -> None:
+    source, _ = resnet()
+    renamed = {
+        key.replace("layer", "stages.").replace("conv", "c").replace("bn", "n"): key
+        for key in source
+    }
+    target = shuffled({new: source[old] for new, old in renamed.items()}, seed)
+    found = match(source, target)
+    assert mapped(found) == {k: v for k, v in renamed.items() if not k.endswith("tracked")}
+
+
+def test_blocks_registered_backwards() -> None:
+    source, target = resnet()
+    expected = truth(source, target)
+    blocks: dict[str, list[str]] = {}
+    for key in target:
+        parts = key.split(".")
+        blocks.setdefault(".".join(parts[:3]) if parts[0] == "body" else parts[0], []).append(key)
+    backwards = {}
+    for keys in reversed(blocks.values()):
+        modules: dict[str, list[str]] = {}
+        for key in keys:
+            modules.setdefault(key.rpartition(".")[0], []).append(key)
+        for module in reversed(modules.values()):
+            backwards |= {key: target[key] for key in module}
+    found = match(source, backwards)
+    wrong = {k: v for k, v in mapped(found).items() if expected[k] != v}
+    assert not wrong
+    assert len(mapped(found)) + len(found.ambiguous) == len(expected)
+
+
+def test_opaque_names_in_order() -> None:
+    source, _ = resnet()
+    modules = list(dict.fromkeys(key.rpartition(".")[0] for key in source))
+    target = {
+        f"z{modules.index(key.rpartition('.')[0])}.{key.rpartition('.')[2]}": shape
+        for key, shape in source.items()
+    }
+    assert mapped(match(source, target)) == truth(source, target)
+
+
+def test_opaque_names_without_order_are_ambiguous() -> None:
+    source, _ = resnet()
+    modules = list(dict.fromkeys(key.rpartition(".")[0] for key in shuffled(source, 1)))
+    target = shuffled(
+        {
+            f"z{modules.index(key.rpartition('.')[0])}.{key.rpartition('.')[2]}": shape
+            for key, shape in source.items()
+        },
+        2,
+    )
+    found = match(source, target)
+    assert found.verdict == "ambiguous"
+    assert all(source[old] == target[key] for key, old in mapped(found).items())
+    of_64 = [key for key in target if target[key] == (64, 64, 3, 3)]
+    assert all(len(found.ambiguous[key]) == 5 for key in of_64)
+
+
+def test_another_head_and_another_input() -> None:
+    source, _ = resnet(1000)
+    _, target = resnet(7, inputs=1)
+    found = match(source, target)
+    assert found.verdict == "partial"
+    assert {k for k in found.unmatched if not k.endswith("tracked")} == {
+        "stem.c.weight", "top.weight", "top.bias"
+    }  # fmt: skip
+    assert found.offers["stem.c.weight"] == ("channels", ("conv1.weight",))
+    assert found.offers["top.weight"] == ("rows", ("fc.weight",))
+    assert found.unused == ["conv1.weight", "fc.weight", "fc.bias"]
+
+
+def test_a_module_is_loaded_whole_or_not_at_all() -> None:
+    source = linear("a", 8, 4) | linear("b", 8, 8) | linear("c", 2, 8)
+    target = linear("a", 8, 4) | {"b.bias": (8,), "b.weight": (8, 9)} | linear("c", 2, 8)
+    found = match(source, target)
+    assert "b.bias" not in found.mapping
+    assert found.mapping["c.weight"] == "c.weight"
+
+
+def test_two_networks_that_share_shapes_are_different() -> None:
+    source: State = {}
+    target: State = {}
+    for i, width in enumerate((8, 16, 24, 32, 48, 64)):
+        source |= conv(f"features.{i}.0", width, width, 1) | bn(f"features.{i}.1", width)
+        target |= conv(f"features.{i}.0", 3 * width, width, 1) | bn(f"features.{i}.1", width)
+    found = match(source, target)
+    assert found.verdict == "different"
+    assert not found.mapping and not found.transforms and not found.ambiguous
+    assert match({"a.weight": (3, 4)}, {"b.weight": (4, 5)}).verdict == "different"
+
+
+def test_copies_are_asked_about() -> None:
+    source, _ = resnet()
+    both = {f"model.{k}": s for k, s in source.items()} | {f"ema.{k}": s for k, s in source.items()}
+    found = match(both, source)
+    assert found.verdict == "ambiguous" and not found.mapping
+    assert found.ambiguous["fc.weight"] == ["model.fc.weight", "ema.fc.weight"]
+    told = match(both, source, hints=[("", "ema")])
+    assert told.mapping["fc.weight"] == "ema.fc.weight"
+    assert set(told.confidence.values()) == {"certain"}
+
+
+def test_a_copy_that_the_target_names() -> None:
+    source, _ = resnet()
+    both = {f"{who}.{k}": s for who in ("student", "teacher") for k, s in source.items()}
+    target = {f"net.student.{k}": s for k, s in source.items()}
+    assert match(both, target).mapping == {f"net.student.{k}": f"student.{k}" for k in source}
+
+
+def attention(name: str, width: int, parts: tuple[str, ...]) -> State:
+    state: State = {}
+    for part in parts:
+        state |= linear(f"{name}.{part}", width, width)
+    return state
+
+
+def transformer(fused: bool, layers: int = 3, width: int = 32) -> State:
+    state: State = {"embed.weight": (100, width)}
+    for i in range(layers):
+        at = f"layers.{i}"
+        if fused:
+            state |= linear(f"{at}.attn.qkv", 3 * width, width) | linear(
+                f"{at}.attn.proj", width, width
+            )
+        else:
+            state |= attention(f"{at}.attn", width, ("q_proj", "k_proj", "v_proj", "out_proj"))
+        state |= {f"{at}.norm.weight": (width,), f"{at}.norm.bias": (width,)}
+        state |= linear(f"{at}.fc1", 4 * width, width) | linear(f"{at}.fc2", width, 4 * width)
+    return state | linear("head", 5, width)
+
+
+def test_query_key_and_value_fused_and_split() -> None:
+    fused, split = transformer(True), transformer(False)
+    together = match(split, fused)
+    names = tuple(f"layers.1.attn.{part}_proj.weight" for part in "qkv")
+    assert together.transforms["layers.1.attn.qkv.weight"] == ("cat0", names)
+    assert together.mapping["layers.1.attn.proj.weight"] == "layers.1.attn.out_proj.weight"
+    apart = match(fused, split)
+    for i, key in enumerate(names):
+        assert apart.transforms[key] == (f"split0:{i}/3", ("layers.1.attn.qkv.weight",))
+    assert together.verdict == apart.verdict == "complete"
+
+
+def test_matrices_stored_as_in_out() -> None:
+    target = transformer(True)
+    source = {
+        key: shape[::-1] if len(shape) == 2 and key != "embed.weight" else shape
+        for key, shape in target.items()
+    }
+    found = match(source, target)
+    assert found.mapping["embed.weight"] == "embed.weight"
+    assert found.transforms["layers.0.attn.proj.weight"].op == "transpose"  # square: as its like
+    assert found.verdict == "complete"
+
+
+def test_a_1x1_convolution_is_a_linear() -> None:
+    source = linear("a", 8, 4) | linear("b", 6, 8)
+    target = {**source, "a.weight": (8, 4, 1, 1)}
+    assert match(source, target).mapping["a.weight"] == "a.weight"
+
+
+@pytest.mark.parametrize("names", [("gamma", "beta"), ("a_2", "b_2"), ("scale", "bias")])
+def test_a_normalisation_with_names_of_its_own(names: tuple[str, str]) -> None:
+    source = linear("a", 8, 4) | {"n.weight": (8,), "n.bias": (8,)} | linear("b", 6, 8)
+    target = linear("a", 8, 4) | {f"n.{name}": (8,) for name in names} | linear("b", 6, 8)
+    found = match(source, target)
+    assert found.mapping[f"n.{names[0]}"] == "n.weight"
+    assert found.mapping[f"n.{names[1]}"] == "n.bias"
+
+
+def test_weight_norm_old_and_new() -> None:
+    source: State = {}
+    for name in ("a", "b"):
+        source |= {f"{name}.weight_g": (8, 1), f"{name}.weight_v": (8, 8), f"{name}.bias": (8,)}
+    target = {
+        key.replace("weight_g", "parametrizations.weight.original0").replace(
+            "weight_v", "parametrizations.weight.original1"
+        ): shape
+        for key, shape in source.items()
+    }
+    found = match(source, target)
+    assert found.mapping["b.parametrizations.weight.original1"] == "b.weight_v"
+    assert found.verdict == "complete"
+
+
+def test_what_is_given_is_kept() -> None:
+    source = linear("a", 8, 8) | linear("b", 8, 8)
+    found = match(source, source, fixed={"a.weight": "b.weight"})
+    assert found.mapping["a.weight"] == "b.weight"
+    assert found.reasons["a.weight"] == "given"
+
+
+@pytest.mark.parametrize(
+    "source, target",
+    [({}, {}), ({"w": ()}, {}), ({}, {"w": (3,)}), ({"weight": (2, 3)}, {"weight": (2, 3)})],
+)
+def test_little_or_nothing(source: State, target: State) -> None:
+    found = match(source, target)
+    assert found.mapping.keys() | found.unmatched.keys() == target.keys()
+
+
+def test_the_answer_is_about_every_key_once() -> None:
+    source, target = resnet()
+    for found in (match(source, target), match(target, source), match(shuffled(source), target)):
+        keys = [*found.mapping, *found.transforms, *found.ambiguous, *found.unmatched]
+        assert len(keys) == len(set(keys))
+        assert found.confidence.keys() == found.mapping.keys() | found.transforms.keys()
+        olds = list(found.mapping.values())
+        assert len(olds) == len(set(olds))
+
+
+def test_no_torch() -> None:
+    code = (
+        "import sys; from ptools.matching import match; match({'a.weight': (2, 3)}, {'b.weight': (2, 3)});"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- the shared pairs, where they are -----------------------------------------------------------------
+
+
+def pairs(name: str) -> list[dict[str, Any]]:
+    file = PAIRS / name
+    if not file.exists():
+        pytest.skip(f"{file.name} is not here")
+    with gzip.open(file, "rt") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def wanted(pair: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
+    """Return the acceptable sources of every floating target key; none: it may not be loaded."""
+    alternatives = pair.get("truth_alternatives", {})
+    open_choice = pair["kind"] in ("ambiguous", "shuffle_undecidable")
+    result = {}
+    for key, _, floating in pair["tgt"]:
+        if floating:
+            old = pair["truth"].get(key)
+            some = [tuple([old] if isinstance(old, str) else old)] if old else []
+            result[key] = some + ([] if open_choice else [(a,) for a in alternatives.get(key, ())])
+    return result
+
+
+def check(pair: dict[str, Any]) -> tuple[bool, int, int]:
+    """Return (fully right, wrong keys, wrong keys called certain)."""
+    sides = ({key: tuple(shape) for key, shape, _ in pair[side]} for side in ("src", "tgt"))
+    found = match(*sides)
+    wrong = sure = missed = 0
+    for key, acceptable in wanted(pair).items():
+        given: tuple[str, ...] | None = (found.mapping[key],) if key in found.mapping else None
+        given = found.transforms[key].sources if key in found.transforms else given
+        missed += bool(acceptable) and given is None
+        if given is not None and given not in acceptable:
+            wrong += 1
+            sure += found.confidence[key] == "certain"
+    return not wrong and not missed, wrong, sure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, least, bad", [("dev.jsonl.gz", 339, 3), ("hard.jsonl.gz", 85, 1)])
+def test_the_shared_pairs(name: str, least: int, bad: int) -> None:
+    results = [check(pair) for pair in pairs(name)]
+    assert sum(sure for _, _, sure in results) == 0
+    assert sum(wrong > 0 for _, wrong, _ in results) <= bad
+    assert sum(full for full, _, _ in results) >= least
+
+
+@pytest.mark.parametrize("kind", ["neg", "ambiguous"])
+def test_nothing_is_written_where_nothing_is_decided(kind: str) -> None:
+    for pair in pairs("hard.jsonl.gz"):
+        if pair["kind"] == kind and len(pair["tgt"]) < 400:
+            assert check(pair)[1] == 0, pair["name"]
