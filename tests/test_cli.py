@@ -96,7 +96,10 @@ def test_every_command_has_help_with_defaults_and_examples(name: str, ptools: Ru
     assert line in done.stdout
     examples = done.stdout.partition("Examples:\n")[2].strip().splitlines()
     assert len(examples) >= 2
-    assert all(line.strip().startswith(f"ptools {name}") for line in examples)
+    assert all(
+        line.strip().startswith("ptools ") for line in examples
+    )  # one may make what it needs
+    assert sum(line.strip().startswith(f"ptools {name}") for line in examples) >= 2
 
 
 def test_python_m_ptools(ptools: Run) -> None:

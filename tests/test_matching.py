@@ -119,7 +119,7 @@ def test_blocks_registered_backwards() -> None:
     for key in target:
         parts = key.split(".")
         blocks.setdefault(".".join(parts[:3]) if parts[0] == "body" else parts[0], []).append(key)
-    backwards = {}
+    backwards: State = {}
     for keys in reversed(blocks.values()):
         modules: dict[str, list[str]] = {}
         for key in keys:

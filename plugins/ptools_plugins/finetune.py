@@ -142,9 +142,7 @@ def finetune(
     loaded = load_into(session.net, weights, key=key, accept_likely=accept_likely)
     still = None
     if manifest or freeze:
-        still = frozen.freeze(
-            session.net, manifest=manifest, patterns=freeze, loaded=loaded.names
-        )
+        still = frozen.freeze(session.net, manifest=manifest, patterns=freeze, loaded=loaded.names)
         check(session.net, session.images, session.settings)  # does the rest get a gradient?
     on_load(loaded, still)
     about = {"loaded": loaded.document(), "frozen": still.document() if still else None}
@@ -155,7 +153,9 @@ def finetune(
 def _check(weights: Path, out: Path | None, manifest: Path | None, freeze: Sequence[str]) -> None:
     """Refuse what contradicts itself, before anything is read."""
     if manifest and freeze:
-        raise UsageError("--freeze-manifest and --freeze both say what is frozen; give one of them.")
+        raise UsageError(
+            "--freeze-manifest and --freeze both say what is frozen; give one of them."
+        )
     if out and weights.exists() and weights.resolve() == (out / "best.pt").resolve():
         raise UsageError(f"--out {out} would replace {weights} itself; choose another folder.")
 
@@ -174,7 +174,9 @@ def _tell(loaded: Loaded, frozen: Frozen | None) -> None:
     more = f"ptools partial-load {loaded.path} --model ... --dry-run"
     if loaded.likely:
         names = _few(_modules(loaded.likely))
-        output.note(f"left: {names}: likely to fit; --accept likely loads them, '{more}' shows them")
+        output.note(
+            f"left: {names}: likely to fit; --accept likely loads them, '{more}' shows them"
+        )
     if loaded.ambiguous:
         names = _few(_modules(loaded.ambiguous))
         output.note(f"left: {names}: several tensors would fit; '{more}' shows them")
@@ -192,15 +194,22 @@ def _tell(loaded: Loaded, frozen: Frozen | None) -> None:
 
 def _tell_changes(loaded: Loaded) -> None:
     """One line where tensors have other names in the file, one where they are made of others."""
-    renamed = [name for name, move in loaded.moves.items() if move.sources != (name,)]
+    renamed = [name for name, move in loaded.moves.items() if move.op == "copy"]
     made = sorted({move.op for move in loaded.moves.values() if move.op != "copy"})
     if renamed:
-        rules = [f"{rule.source} -> {rule.target}" for rule in loaded.rules]
-        shown = f": {_few(rules)}" if rules else ""
-        output.note(f"renamed {len(renamed)} tensors{shown}")
+        output.note(f"renamed {len(renamed)} tensors: {_few(_rules(loaded, renamed))}")
     if made:
-        count = sum(move.op != "copy" for move in loaded.moves.values())
+        count = len(loaded.moves) - len(renamed)
         output.note(f"made {count} tensors of others: {_few(made)}")
+
+
+def _rules(loaded: Loaded, renamed: Sequence[str]) -> list[str]:
+    """Return the rules that hold for several modules, or else the modules themselves."""
+    rules = sorted(loaded.rules, key=lambda rule: -rule.modules)
+    if rules and rules[0].modules > 1:
+        return [f"{r.source} -> {r.target} ({r.modules} modules)" for r in rules if r.modules > 1]
+    pairs = ((loaded.moves[name].sources[0], name) for name in renamed)
+    return list(dict.fromkeys(" -> ".join(_modules([key])[0] for key in pair) for pair in pairs))
 
 
 def _percent(loaded: Loaded) -> str:

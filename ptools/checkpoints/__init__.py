@@ -4,6 +4,7 @@ read(path)                the tensors of a checkpoint of any format, as Weights
 write(tensors, path)      a state_dict, tensor by tensor, in the container it was read from
 save(value, path)         torch.save, whole or not at all
 load(path)                torch.load of plain weights: what `save` wrote
+apply_freeze(model, ...)  freeze what a manifest says; read_manifest, trainable, Manifest
 
 read: `formats` recognises the file; `archives` (torch.save, TorchScript) and `tensorfiles`
 (safetensors, indexes) read it, pickles by way of `inert`; `choosing` finds the state_dict in it.
@@ -17,13 +18,24 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ptools import files
+from ptools.checkpoints.freezing import Manifest, apply_freeze, read_manifest, trainable
 from ptools.checkpoints.reading import read
 from ptools.checkpoints.weights import Weights
 from ptools.checkpoints.writing import write
 from ptools.errors import FileError, cause
 from ptools.files import failed
 
-__all__ = ["Weights", "load", "read", "save", "write"]
+__all__ = [
+    "Manifest",
+    "Weights",
+    "apply_freeze",
+    "load",
+    "read",
+    "read_manifest",
+    "save",
+    "trainable",
+    "write",
+]
 
 
 def save(value: Any, path: Path, *, force: bool = False) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ptools.matching.evidence import Evidence
 from ptools.matching.forms import bare, left_over
+from ptools.matching.names import likeness
 from ptools.matching.result import Confidence
 from ptools.matching.search import Assignment, certain_belief, in_order, score
 from ptools.matching.swaps import changes, swapped
@@ -90,11 +91,14 @@ class View:
         self.evidence, self.ends, self.sure = evidence, ends, sure
         self.chosen = ends[0].chosen
         self.pairs = evidence.pairs
+        self.used = set(self.chosen.values())
         only = self.pairs.only(certain_belief(self.pairs, self.chosen) > 0)
         weights = evidence.weigh(np.ones(len(only.source)), only)
         self.fit = dict(zip(only.target.tolist(), weights.tolist(), strict=True))
         self.mean, self.middle = fmean(self.fit.values()), median(self.fit.values())
-        self.order = in_order(self.chosen) / max(1, len(self.chosen) - 1)
+        self.order, self._least = 0.0, 0.5 if evidence.registered else 4.0
+        if evidence.registered:
+            self.order = in_order(self.chosen) / max(1, len(self.chosen) - 1)
         self.margin, self.others = self._margins()
         self.of_source, self.of_target = evidence.choices
 
@@ -159,17 +163,16 @@ class View:
         )
 
     def _inputs_differ(self) -> bool:
-        """Do both sides begin with a layer that the other lacks, and not just of another width?"""
+        """Does one side begin with embeddings that the other lacks, and that with a convolution?"""
         source = _first_matrix(self.evidence.sources)
         target = _first_matrix(self.evidence.targets)
         if source is None or target is None:
             return False
-        if source.index in set(self.chosen.values()) or target.index in self.chosen:
+        if source.index in self.used or target.index in self.chosen:
             return False
-        if self.order >= 0.95 and len(self.chosen) > 0.8 * len(self.evidence.targets):
-            return False  # the last part of it, in order
-        a, b = source.shapes["weight"], target.shapes["weight"]
-        return len(a) != len(b) or sum(x != y for x, y in zip(a, b, strict=True)) > 1
+        return (_table(source) and _convolution(target)) or (
+            _table(target) and _convolution(source)
+        )
 
     # -- unit by unit ----------------------------------------------------------------------------------
 
@@ -182,21 +185,45 @@ class View:
         if not unique and not told and not ordered:
             decision.ambiguous[t] = self._class(t)
             decision.reasons[t] = "neither names nor order tell these apart"
-        elif not unique and fit < self.middle - 6 and self._alone(t):
+        elif fit < self.middle - 6 and self._alone(t, unique):
             decision.reasons[t] = "the shapes agree, but nothing else speaks for it"
-        elif margin < 0.5 and not (steady and self.order > 0.95):
+        elif siblings := self._siblings(t):
+            decision.ambiguous[t] = sorted({s, *siblings})
+            decision.reasons[t] = "the file numbers several of these, and nothing says which"
+        elif margin < self._least and not (steady and self.order > 0.95):
             decision.ambiguous[t] = sorted({s, *self.others.get(t, ())})
             decision.reasons[t] = "these could change places, and nothing tells them apart"
         else:
             decision.chosen[t] = s
-            sure = unique or margin >= (2 if steady else 12) or (not told and steady)
-            sure = sure and self.order >= (0.998 if self.mean < -4.5 else 0) and self._undisputed(t)
+            in_line = steady and self.order > 0.97 and (margin >= 2 or not told)
+            outlier = fit < self.middle - 6 and not self._in_step(t)
+            sure = (unique or in_line) and not outlier and self._undisputed(t)
+            sure = sure and self.order >= (0.998 if self.mean < -4.5 else 0)
             decision.confidence[t] = "certain" if sure else "likely"
             decision.reasons[t] = self._reason(t, unique, steady)
 
-    def _alone(self, t: int) -> bool:
+    def _alone(self, t: int, unique: bool) -> bool:
         """Does neither its place nor, among units of equal names, its own name speak for a pair?"""
+        source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
+        if likeness(source.last, target.last) > 0.9:
+            return False
+        if unique:
+            return False
         return not self._in_step(t) or (bool(self.sure) and self.fit[t] < -7.5)
+
+    def _siblings(self, t: int) -> list[int]:
+        """Return unused source units that differ from the chosen one by a number the target does not tell."""
+        source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
+        if self.mean < -4 or len(source.numbers) <= len(target.numbers):
+            return []
+        found = []
+        for s in self._class(t):
+            other = self.evidence.sources[s]
+            if s not in self.used and other.template == source.template:
+                differ = [a for a, b in zip(source.numbers, other.numbers, strict=True) if a != b]
+                if len(differ) == 1 and differ[0] not in target.numbers:
+                    found.append(s)
+        return found
 
     def _undisputed(self, t: int) -> bool:
         """Do all assignments that fit about as well agree on it?"""
@@ -244,4 +271,15 @@ def _broken(units: list[Unit], mapped: set[int]) -> float:
 
 
 def _first_matrix(units: list[Unit]) -> Unit | None:
-    return next((u for u in units if "weight" in u.shapes and _matrix(u)), None)
+    modules = (u for u in units if u.roles.get("weight", "").endswith("weight"))
+    return next((unit for unit in modules if _matrix(unit)), None)
+
+
+def _table(unit: Unit) -> bool:
+    """Return whether a unit is a table of embeddings: a matrix alone, of many more rows than columns."""
+    shape = unit.shapes["weight"]
+    return list(unit.shapes) == ["weight"] and len(shape) == 2 and shape[0] > 4 * shape[1]
+
+
+def _convolution(unit: Unit) -> bool:
+    return len(squeezed(unit.shapes["weight"])) > 2

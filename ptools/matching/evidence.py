@@ -8,7 +8,7 @@ Nothing supports itself: a pair is judged by the others only (leave one out).
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 from functools import cached_property
 from typing import NamedTuple
@@ -43,8 +43,13 @@ class Pairs(NamedTuple):
 class Evidence:
     """The possible pairs of two lists of units, and how well each fits what is believed of the others."""
 
-    def __init__(self, sources: list[Unit], targets: list[Unit]) -> None:
+    def __init__(
+        self, sources: list[Unit], targets: list[Unit], *, registered: bool = True
+    ) -> None:
         self.sources, self.targets = sources, targets
+        self.registered = (
+            registered  # the order of both is that of registration, as far as one can see
+        )
         self.pairs = _possible(sources, targets)
         self.choices = (
             np.bincount(self.pairs.source, minlength=len(sources)),
@@ -93,7 +98,9 @@ class Evidence:
             np.array([ask(*units) for units in both])[which] for ask in (_likeness, _order, _exact)
         )
         numbers = _same_numbers(self.sources, self.targets, s, t)
-        return np.asarray(words + numbers + order + shapes)
+        common = _parts(self.sources) & _parts(self.targets)
+        parts = np.array([len((a.top ^ b.top) & common) for a, b in both])[which]
+        return np.asarray(words + numbers + order + shapes - 0.5 * parts)
 
     @cached_property
     def displaced(self) -> Floats:
@@ -182,7 +189,13 @@ def _look(unit: Unit) -> Hashable:
         tuple(token for token in tokens if not token.isdigit())
         for tokens in (unit.last, unit.tokens[-3:], unit.tokens)
     )
-    return *words, _ordinal(unit), tuple(unit.shapes.items())
+    return *words, unit.top, _ordinal(unit), tuple(unit.shapes.items())
+
+
+def _parts(units: list[Unit]) -> frozenset[str]:
+    """Return the words that the large parts are called by, encoder and decoder: some have them, some not."""
+    counts = Counter(word for unit in units for word in unit.top)
+    return frozenset(word for word, n in counts.items() if 2 <= n < len(units))
 
 
 def _likeness(source: Unit, target: Unit) -> float:

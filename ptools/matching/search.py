@@ -216,7 +216,8 @@ def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
     only = pairs.only(certain_belief(pairs, chosen) > 0)
     sure = np.ones(len(only.source))
     fit = evidence.weigh(sure, only).sum() + 8 * len(only.source)
-    return float(fit + ORDER * in_order(chosen) + 0.4 * _ranked(evidence, chosen))
+    order = ORDER * in_order(chosen) + 0.4 * _ranked(evidence, chosen)
+    return float(fit + (order if evidence.registered else 0.5 * order))
 
 
 def in_order(chosen: dict[int, int]) -> float:

@@ -54,6 +54,11 @@ class Unit:
         return tuple(_TOKEN.findall(named[-1])) if named else ()
 
     @cached_property
+    def top(self) -> frozenset[str]:
+        """The words of the first parts of the path: which large part of the network it is in."""
+        return frozenset(part.lower() for part in self.path[:-1][:3] if not part.isdigit())
+
+    @cached_property
     def numbers(self) -> tuple[int, ...]:
         return tuple(int(t) for t in self.tokens if t.isdigit())
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptools.checkpoints.freezing import Manifest, apply_freeze, trainable
@@ -89,8 +88,7 @@ def _by_patterns(
     keys = [*parameters, *(key for statistics in norms.values() for key in statistics)]
     for pattern in patterns:
         if not any(_means(pattern, key) for key in keys):
-            modules = {key.rpartition(".")[0] for key in keys}
-            close = suggestion(pattern, sorted({*keys, *modules} - {""}))
+            close = suggestion(pattern, sorted({name for key in keys for name in _names(key)}))
             raise UsageError(
                 f"--freeze '{pattern}' is no parameter or module of the model.{close}"
                 f"{'' if close else f' Its first is {keys[0]}.'}"
@@ -122,7 +120,10 @@ def _norms(model: nn.Module) -> dict[str, list[str]]:
 
 def _means(pattern: str, key: str) -> bool:
     """Return whether a pattern means a tensor: by its name, or by that of a module it lies in."""
+    return any(fnmatchcase(name, pattern.rstrip(".")) for name in _names(key))
+
+
+def _names(key: str) -> list[str]:
+    """Return `a`, `a.b` and `a.b.weight` for the last."""
     parts = key.split(".")
-    return any(
-        fnmatchcase(".".join(parts[:n]), pattern.rstrip(".")) for n in range(1, len(parts) + 1)
-    )
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]

@@ -87,7 +87,7 @@ class _Plan:
     ambiguous: list[str] = field(default_factory=list)
     offers: dict[str, str] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
-    verdict: str = "complete"
+    different: str = ""  # why these are two different networks
 
 
 def load_into(
@@ -138,7 +138,7 @@ def _decide(source: Shapes, target: Shapes, *, accept_likely: bool) -> _Plan:
         return _Plan({name: Transform("copy", (name,)) for name in wanted})
     found = match(source, target)
     if found.verdict == "different":
-        return _Plan({}, verdict="different")
+        return _Plan({}, different=next(iter(found.unmatched.values()), "nothing fits"))
     every = {name: Transform("copy", (old,)) for name, old in found.mapping.items()}
     every |= found.transforms
     sure = {name for name in every if found.confidence.get(name) == "certain"}
@@ -149,7 +149,6 @@ def _decide(source: Shapes, target: Shapes, *, accept_likely: bool) -> _Plan:
         [name for name in target if name in found.ambiguous],
         {name: found.offers[name].op for name in target if name in found.offers},
         [rule for rule in found.rules if rule.source != rule.target],
-        found.verdict,
     )
 
 
@@ -214,9 +213,10 @@ def _refuse(path: Path, plan: _Plan, loaded: Loaded) -> None:
     if loaded.filled:
         return
     look = f"ptools partial-load {path} --model ... --dry-run"
-    if plan.verdict == "different":
+    if plan.different:
         raise PtoolsError(
-            f"{path} and the model are different architectures; nothing fits: '{look}' shows the report."
+            f"{path} and the model are different architectures ({plan.different}); "
+            f"'{look}' shows the report."
         )
     if plan.likely:
         raise PtoolsError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ptools.errors import PtoolsError
@@ -82,8 +83,30 @@ class Loaded(Mapping[str, "Tensor"]):
             elif first is not None and first in self.items_ and self._alike(key, first):
                 makers[key] = makers[first]
             else:
-                makers[key] = partial(self.__getitem__, key)
+                makers[key] = self._as_it_lies(key) or partial(self.__getitem__, key)
         return makers
+
+    def _as_it_lies(self, key: str) -> Any:
+        """Return the bytes of OLD's file for a plain copy, or None; they never go through memory.
+
+        A tensor that two names get is made twice: as it lies in the file it would be written as one.
+        """
+        from ptools.checkpoints.stored import Tensors
+
+        item, tensors = self.items_[key], self.source.weights.tensors
+        if item.op != "copy" or not isinstance(tensors, Tensors):
+            return None
+        (old,) = item.sources
+        same = (self.source.shapes[old], self.source.dtypes[old]) == (
+            self.target.shapes[key],
+            self.dtypes[key],
+        )
+        return tensors.stored[old] if same and self._uses[old] == 1 else None
+
+    @cached_property
+    def _uses(self) -> Counter[str]:
+        """How many tensors of the target each tensor of OLD goes to."""
+        return Counter(old for item in self.items_.values() for old in item.sources)
 
     def _alike(self, key: str, first: str) -> bool:
         """Return whether two names get the same tensor; OLD may have it under two names as well."""
