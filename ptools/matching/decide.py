@@ -8,11 +8,13 @@ it went elsewhere: where nothing would, a person decides.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean, median
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ptools.matching.evidence import Evidence
+from ptools.matching.evidence import Evidence, Floats, Ints
 from ptools.matching.forms import bare, left_over
 from ptools.matching.names import likeness
 from ptools.matching.result import Confidence
@@ -22,7 +24,11 @@ from ptools.matching.units import Unit, squeezed
 
 _COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
+PROOF = 3.0  # the lead of a pair that follows from what is known
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
+
+
+Bools = NDArray[np.bool_]
 
 
 @dataclass
@@ -196,8 +202,11 @@ class View:
         else:
             decision.chosen[t] = s
             in_line = steady and self.order > 0.97 and (margin >= 2 or not told)
-            outlier = fit < self.middle - 6 and not self._in_step(t)
-            sure = (unique or in_line) and not outlier and self._undisputed(t)
+            stray = bool(self.sure) or not self._in_step(t)
+            outlier = fit < self.middle - 6 and stray and not self._both_whole
+            proved = told and t in self._proved
+            sure = ((unique or proved) and not outlier) or in_line
+            sure = sure and self._undisputed(t)
             sure = sure and self.order >= (0.998 if self.mean < -4.5 else 0)
             decision.confidence[t] = "certain" if sure else "likely"
             decision.reasons[t] = self._reason(t, unique, steady)
@@ -225,6 +234,34 @@ class View:
                     found.append(s)
         return found
 
+    @cached_property
+    def _both_whole(self) -> bool:
+        """Has every unit of either side its counterpart?"""
+        return len(self.chosen) == len(self.evidence.targets) == len(self.evidence.sources)
+
+    @cached_property
+    def _proved(self) -> set[int]:
+        """Return the target units that follow, step by step, from those that shapes alone decide.
+
+        What no other unit could be is known; what names make of that is known next, where it leaves no
+        doubt on either side. Order has no voice in it.
+        """
+        of_target, of_source = self.of_target[self.pairs.target], self.of_source[self.pairs.source]
+        picked = certain_belief(self.pairs, self.chosen) > 0
+        known = picked & (of_target == 1) & (of_source == 1)
+        for _ in range(6):
+            weights = self.evidence.weigh(known.astype(float), self.pairs)
+            weights = weights - self.evidence.prior
+            lead = np.minimum(
+                _lead(weights, self.pairs.target, picked, self.evidence.shape[1]),
+                _lead(weights, self.pairs.source, picked, self.evidence.shape[0]),
+            )
+            more = picked & (known | (lead > PROOF))
+            if (more == known).all():
+                break
+            known = more
+        return set(self.pairs.target[known].tolist())
+
     def _undisputed(self, t: int) -> bool:
         """Do all assignments that fit about as well agree on it?"""
         best = self.ends[0].score
@@ -247,6 +284,13 @@ class View:
         said += ["named as its neighbours are"] if self.fit[t] > -3 else []
         said += ["in the same order"] if steady else []
         return ", ".join(said) or "the rest leaves it this place"
+
+
+def _lead(weights: Floats, side: Ints, picked: Bools, units: int) -> Floats:
+    """Return how far each picked pair is ahead of the others of its unit."""
+    best = np.full(units, -np.inf)
+    np.maximum.at(best, side[~picked], weights[~picked])
+    return np.asarray(np.where(np.isfinite(best[side]), weights - best[side], np.inf))
 
 
 def _matrix(unit: Unit) -> bool:
