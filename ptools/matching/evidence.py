@@ -46,6 +46,7 @@ class Evidence:
     def __init__(
         self, sources: list[Unit], targets: list[Unit], *, registered: bool = True
     ) -> None:
+        self.scores: dict[bytes, float] = {}  # of whole assignments, kept by the search
         self.sources, self.targets = sources, targets
         self.registered = (
             registered  # the order of both is that of registration, as far as one can see

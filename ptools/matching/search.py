@@ -8,7 +8,7 @@ is one witness among others: it is heard where names leave a choice. The best of
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ptools.matching.align import chains
 from ptools.matching.blocks import blocks
+from ptools.matching.doubts import doubtful
 from ptools.matching.evidence import Evidence, Floats, Pairs
 from ptools.matching.swaps import changes, swapped
 from ptools.matching.units import Unit
@@ -45,14 +46,17 @@ def search(evidence: Evidence) -> list[Assignment]:
     if not len(evidence.pairs.source):
         return []
     ends: list[Assignment] = []
+    best = _by_order(evidence)
     for number, belief in enumerate(_beginnings(evidence)):
         pairs, belief = _learn(evidence, belief)
+        here = len(ends)
         for trust in (0.0, 0.7, 2.0):
             ends.append(_settle(evidence, pairs, belief, trust))
             if _decided(evidence, pairs, belief):
                 break  # order has nothing left to say
-        if number and _agree(ends):
-            break
+        before, best = best, max(ends, key=lambda end: end.score)
+        if number and max(ends[here:], key=lambda end: end.score).chosen == before.chosen:
+            break  # from another beginning it ends there as well
     ends.append(_by_order(evidence))
     ends.sort(key=lambda end: -end.score)
     better = _improve(evidence, ends[0])
@@ -92,10 +96,6 @@ def _decided(evidence: Evidence, pairs: Pairs, belief: Floats) -> bool:
     return bool((most[pairs.target] > 0.9).all())
 
 
-def _agree(ends: list[Assignment]) -> bool:
-    return all(end.chosen == ends[0].chosen for end in ends)
-
-
 def _beginnings(evidence: Evidence) -> Iterator[Floats]:
     pairs, prior = evidence.pairs, evidence.prior
     yield consistent(evidence, pairs, prior)
@@ -112,14 +112,14 @@ def _learn(evidence: Evidence, belief: Floats) -> tuple[Pairs, Floats]:
         weights = evidence.weigh(belief, pairs)
         belief = consistent(evidence, pairs, weights, sharpness)
         keep = belief > _UNLIKELY
-        pairs, belief = pairs.only(keep), belief[keep]
+        if not keep.all():
+            pairs, belief = pairs.only(keep), belief[keep]
     return pairs, belief
 
 
 def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> Assignment:
     """Sharpen a belief into an assignment; `trust` is the weight of the order of registration."""
-    weights = evidence.weigh(belief, pairs)
-    order = np.zeros(len(belief))
+    weights, order = belief, np.zeros(len(belief))
     for rising in (0.2, 0.5, 1.0):
         order = along(evidence, pairs, belief) * (trust or 0.05 * rising)
         order -= RANK * (1 if trust else 0.1) * evidence.displaced[pairs.number]
@@ -130,7 +130,9 @@ def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> A
             if np.abs(belief - before).max() < 0.02:
                 break
         keep = belief > 1e-4
-        pairs, belief, weights, order = pairs.only(keep), belief[keep], weights[keep], order[keep]
+        if not keep.all():
+            pairs, belief = pairs.only(keep), belief[keep]
+            weights, order = weights[keep], order[keep]
     chosen = assign(evidence, pairs, weights)
     for _ in range(3):
         belief = 0.8 * certain_belief(pairs, chosen) + 0.2 * belief
@@ -213,11 +215,16 @@ def certain_belief(pairs: Pairs, chosen: dict[int, int]) -> Floats:
 
 def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
     """Return how well an assignment fits itself: every pair judged by all the others."""
-    only = pairs.only(certain_belief(pairs, chosen) > 0)
-    sure = np.ones(len(only.source))
-    fit = evidence.weigh(sure, only).sum() + 8 * len(only.source)
-    order = ORDER * in_order(chosen) + 0.4 * _ranked(evidence, chosen)
-    return float(fit + (order if evidence.registered else 0.5 * order))
+    whole = np.full(evidence.shape[1], -1)
+    whole[list(chosen)] = list(chosen.values())
+    known = evidence.scores.get(whole.tobytes())  # the search and the decision ask for many twice
+    if known is None:
+        only = pairs.only(certain_belief(pairs, chosen) > 0)
+        fit = evidence.weigh(np.ones(len(only.source)), only).sum() + 8 * len(only.source)
+        order = ORDER * in_order(chosen) + 0.4 * _ranked(evidence, chosen)
+        known = float(fit + (order if evidence.registered else 0.5 * order))
+        evidence.scores[whole.tobytes()] = known
+    return known
 
 
 def in_order(chosen: dict[int, int]) -> float:
@@ -254,7 +261,7 @@ def _improve(evidence: Evidence, end: Assignment) -> Assignment:
     for _ in range(2):
         before = best.score
         weights = _fits(evidence, best)
-        doubts = _doubtful(evidence)
+        doubts = doubtful(evidence)
         doubts.sort(key=lambda ms: sum(weights.get(t, -9.0) for t in ms) / len(ms))
         for members in doubts[:BUDGET]:
             again = _reconsider(evidence, best, members)
@@ -285,52 +292,6 @@ def _fits(evidence: Evidence, end: Assignment) -> dict[int, float]:
     only = evidence.pairs.only(certain_belief(evidence.pairs, end.chosen) > 0)
     weights = evidence.weigh(np.ones(len(only.source)), only)
     return dict(zip(only.target.tolist(), weights.tolist(), strict=True))
-
-
-def _doubtful(evidence: Evidence) -> list[set[int]]:
-    """Return the target units that have a choice, by signature, by template, by roles that share one."""
-    choice = np.bincount(evidence.pairs.target, minlength=evidence.shape[1]) > 1
-    units = [unit for unit in evidence.targets if choice[unit.index]]
-    found: list[set[int]] = []
-    for role in (_by_signature, _by_template, _by_end):
-        groups: dict[object, set[int]] = defaultdict(set)
-        for unit in units:
-            groups[role(unit)].add(unit.index)
-        found += groups.values()
-        if role is not _by_signature:
-            found += _joined(evidence, groups.values())
-    return [
-        members for k, members in enumerate(found) if len(members) > 1 and members not in found[:k]
-    ]
-
-
-def _by_signature(unit: Unit) -> object:
-    return unit.signature
-
-
-def _by_template(unit: Unit) -> object:
-    return unit.template
-
-
-def _by_end(unit: Unit) -> object:
-    return unit.path[-1:]
-
-
-def _joined(evidence: Evidence, groups: Iterable[set[int]]) -> list[set[int]]:
-    """Return the unions of groups that have a signature in common."""
-    unions: list[tuple[set[object], set[int]]] = []
-    for group in groups:
-        shapes: set[object] = {evidence.targets[t].signature for t in group}
-        members = set(group)
-        apart = []
-        for other, others in unions:
-            if other & shapes:
-                shapes |= other
-                members |= others
-            else:
-                apart.append((other, others))
-        unions = [*apart, (shapes, members)]
-    return [members for _, members in unions]
 
 
 def _reconsider(evidence: Evidence, end: Assignment, members: set[int]) -> Assignment:
