@@ -2,16 +2,16 @@
 
 Who uses what:
 
-    json_option       --json                                device, list, plugins, shapes, train
-    force_option      --force                               plugins new, train
-    seed_option       --seed                                train
-    device_option     --device auto|cpu|cuda[:i]|mps|xpu    train
+    json_option       --json                                all but plugins new
+    force_option      --force                               finetune, partial-load, plugins new, train
+    seed_option       --seed                                finetune, partial-load, train
+    device_option     --device auto|cpu|cuda[:i]|mps|xpu    finetune, train
     Sizes             32, 3x5, 32x48x64 -> tuple of int     shapes
-    InputSpec         3x32x32, 16:int64 -> tracing's Input  shapes
+    InputSpec         3x32x32, 16:int64 -> tracing's Input  partial-load, shapes
     Words             another type, or one of some words    shapes
-    Whole             a whole number in a range             train
-    Positive          a finite number above zero            device, plugins, train
-    FilePath          a path -> pathlib.Path                plugins new, shapes, train
+    Whole             a whole number in a range             finetune, partial-load, train
+    Positive          a finite number above zero            device, finetune, plugins, train
+    FilePath          a path -> pathlib.Path                all but device and list
     examples(...)     the examples that end every --help    all
 """
 

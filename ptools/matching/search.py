@@ -32,13 +32,10 @@ _UNLIKELY = 5e-3  # a belief below is given up
 
 @dataclass
 class Assignment:
-    """Which source unit each target unit gets, how well that fits, and what else was considered."""
+    """Which source unit each target unit gets, and how well that fits."""
 
     chosen: dict[int, int]  # target unit: source unit
     score: float
-    pairs: Pairs
-    weights: Floats  # of the pairs
-    order: Floats  # of the pairs: 1 where they keep the order of registration
 
 
 def search(evidence: Evidence) -> list[Assignment]:
@@ -85,8 +82,7 @@ def _by_order(evidence: Evidence) -> Assignment:
     table[pairs.source, pairs.target] = 2.0
     chosen = {j: i for path in chains(table, most=2) for i, j in path}
     chosen = _complete(evidence, chosen)
-    order = np.zeros(len(pairs.source))
-    return Assignment(chosen, score(evidence, pairs, chosen), pairs, order, order)
+    return Assignment(chosen, score(evidence, pairs, chosen))
 
 
 def _decided(evidence: Evidence, pairs: Pairs, belief: Floats) -> bool:
@@ -142,7 +138,7 @@ def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> A
             break
         chosen = again
     chosen = _complete(evidence, chosen)
-    return Assignment(chosen, score(evidence, evidence.pairs, chosen), pairs, weights, order)
+    return Assignment(chosen, score(evidence, evidence.pairs, chosen))
 
 
 def consistent(evidence: Evidence, pairs: Pairs, weights: Floats, sharpness: float = 1.0) -> Floats:
@@ -284,7 +280,7 @@ def _exchange(evidence: Evidence, end: Assignment) -> Assignment:
         if gain < 6:
             break
         chosen, best = other, best + gain
-    return Assignment(chosen, best, end.pairs, end.weights, end.order)
+    return Assignment(chosen, best)
 
 
 def _fits(evidence: Evidence, end: Assignment) -> dict[int, float]:
@@ -310,6 +306,4 @@ def _reconsider(evidence: Evidence, end: Assignment, members: set[int]) -> Assig
         belief[among] = placed
     weights = evidence.weigh(belief, pairs)
     chosen = _complete(evidence, kept | assign(evidence, pairs.only(among), weights[among]))
-    return Assignment(
-        chosen, score(evidence, evidence.pairs, chosen), pairs, weights, np.zeros(len(weights))
-    )
+    return Assignment(chosen, score(evidence, evidence.pairs, chosen))
