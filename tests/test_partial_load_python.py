@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ptools import models
 from ptools.testing import Run
@@ -104,3 +105,20 @@ def test_a_script_writes_nothing_by_itself(ptools: Run) -> None:
     save("new.pth", "New", 2)
     assert ptools("partial-load", "old.pth", "new.pth", "--emit-python").exit_code == 0
     assert not Path("new.loaded.pth").exists()
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
+def test_sharded_files(suffix: str, ptools: Run) -> None:
+    state = load("old.pth")
+    files = {key: f"part-{i % 2 + 1}{suffix}" for i, key in enumerate(state)}
+    for file in set(files.values()):
+        part = {key: state[key] for key in state if files[key] == file}
+        (save_file if suffix == ".safetensors" else torch.save)(part, file)
+    index = Path(f"model{suffix}.index.json")
+    index.write_text(json.dumps({"weight_map": files}))
+    save("new.pth", "New", 2)
+    for old, new in ((str(index), "new.pth"), (".", "new.pth"), ("new.pth", str(index))):
+        args = (old, new, "-o", "out.pth", "--accept", "likely")
+        assert "load_shards" in script(ptools, *args)
+        assert_same("out.pth", ptools, *args)
+        Path("out.pth").unlink()

@@ -10,7 +10,7 @@ from typing import Any
 
 from ptools.checkpoints.choosing import entries, is_tensor
 from ptools.checkpoints.made import Global, Made
-from ptools.checkpoints.slots import Slot, of_value
+from ptools.checkpoints.slots import Name, Slot, of_value
 from ptools.checkpoints.stored import SIZES
 from ptools.checkpoints.weights import Weights
 from ptools.errors import one_line
@@ -67,9 +67,7 @@ class _Cleaner:
         if is_tensor(value):
             return of_value(value)
         if isinstance(value, Global) and value.module == "torch" and value.name in SIZES:
-            import torch
-
-            return getattr(torch, value.name)
+            return Name("torch", value.name)
         if items is not None and depth < DEPTH:
             return self._mapping(value, items, where, depth)
         if isinstance(value, (list, tuple)) and depth < DEPTH:

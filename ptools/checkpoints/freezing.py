@@ -4,6 +4,7 @@ Manifest                  the parameters to freeze, the normalisation layers to 
 read_manifest(path)       the one that `ptools partial-load --freeze` wrote
 apply_freeze(model, ...)  requires_grad off; the layers stay in eval mode whatever train() says
 trainable(model)          the parameters for the optimizer
+covers(pattern, key)      whether a pattern of --freeze, --only or --skip means a tensor
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from ptools.files import failed
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Manifest", "apply_freeze", "read_manifest", "trainable"]
+__all__ = ["Manifest", "apply_freeze", "covers", "read_manifest", "trainable"]
 
 FORMAT = "ptools freeze 1"
 _WRAPPERS = ("", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.")
@@ -153,3 +155,12 @@ def _keep_in_eval(module: nn.Module) -> None:
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:
     """Yield the parameters that are not frozen, each once: what the optimizer gets."""
     return (parameter for parameter in model.parameters() if parameter.requires_grad)
+
+
+def covers(pattern: str, key: str) -> bool:
+    """Return whether a pattern means a key: by itself, as one of its modules, or by wildcards."""
+    if key == pattern or key.startswith(pattern.rstrip(".") + "."):
+        return True
+    parts = key.split(".")
+    modules = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+    return any(fnmatchcase(module, pattern.rstrip(".")) for module in modules)

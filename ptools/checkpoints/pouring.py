@@ -1,10 +1,9 @@
 """Bytes into a file: from memory, or from another file without going through this process.
 
-Region                        bytes of a file that was read
 gap(data, position, align)    how far behind `position` they should start
 pour(data, file, count, crc)  append them; the CRC-32 where it is asked for
 
-copying a file's bytes inside the kernel takes a third of the time that mapping and writing them takes.
+Copying a file's bytes inside the kernel takes a third of the time that mapping and writing them takes.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import errno
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from ptools.checkpoints.stored import Source
+from ptools.checkpoints.stored import Region
 
 CHUNK = 1 << 24  # bytes between two calls of `count`; few enough to stay in the processor's cache
 
@@ -25,15 +24,6 @@ LARGE = 1 << 20  # bytes from which on a gap of up to a page pays
 Count = Callable[[int], object]
 
 _FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # another way would fail as well
-
-
-class Region(NamedTuple):
-    """`nbytes` bytes of `source` from `start` on, and their CRC-32 where it is known."""
-
-    source: Source
-    start: int
-    nbytes: int
-    crc: int | None
 
 
 def gap(data: memoryview | Region, position: int, alignment: int) -> int:
@@ -52,6 +42,8 @@ def pour(data: memoryview | Region, file: BinaryIO, count: Count, *, crc: bool) 
     if isinstance(data, Region) and (not crc or data.crc is not None):
         _copy(data, file, count)
         return data.crc or 0
+    if isinstance(data, Region) and data.nbytes >= LARGE:
+        return _copy_and_add(data, file, count)
     total = 0
     for piece in _pieces(data):
         file.write(piece)
@@ -60,16 +52,32 @@ def pour(data: memoryview | Region, file: BinaryIO, count: Count, *, crc: bool) 
     return total
 
 
-def _pieces(data: memoryview | Region) -> Iterator[memoryview]:
+def _copy_and_add(data: Region, file: BinaryIO, count: Count) -> int:
+    """Copy a region while another thread adds up its CRC-32; both let the interpreter go meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def add() -> int:
+        total = 0
+        for piece in _pieces(data, LARGE):
+            total = zlib.crc32(piece, total)
+        return total
+
+    with ThreadPoolExecutor(1) as other:
+        total = other.submit(add)
+        _copy(data, file, count)
+        return total.result()
+
+
+def _pieces(data: memoryview | Region, size: int = CHUNK) -> Iterator[memoryview]:
     """Yield the bytes in pieces; each is good until the next one is asked for."""
     if not isinstance(data, Region):
-        for start in range(0, data.nbytes, CHUNK):
-            yield data[start : start + CHUNK]
+        for start in range(0, data.nbytes, size):
+            yield data[start : start + size]
         return
-    buffer = memoryview(bytearray(min(CHUNK, data.nbytes)))
+    buffer = memoryview(bytearray(min(size, data.nbytes)))
     done = 0
     while done < data.nbytes:
-        wanted = min(CHUNK, data.nbytes - done)
+        wanted = min(size, data.nbytes - done)
         got = os.preadv(data.source.descriptor, [buffer[:wanted]], data.start + done)
         if got == 0:
             raise _shorter(data)

@@ -18,7 +18,7 @@ Key = Callable[[Any], Any]
 # Python 2's names for these.
 _OLD = {"__builtin__": "builtins", "copy_reg": "copyreg", "torch.tensor": "torch._tensor"}
 
-_STORAGES = {
+STORAGES = {
     "FloatStorage": "float32",
     "DoubleStorage": "float64",
     "HalfStorage": "float16",
@@ -41,7 +41,7 @@ _STORAGES = {
 def storage_dtype(what: Any) -> str | None:
     """Return the dtype of a storage class such as torch.FloatStorage, of any device."""
     if isinstance(what, Global) and what.module.partition(".")[0] == "torch":
-        return _STORAGES.get(what.name)
+        return STORAGES.get(what.name)
     return None
 
 

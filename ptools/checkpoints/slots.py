@@ -2,21 +2,28 @@
 
 slots(tensors)   names -> Slot: of tensors, tensors in a file, functions that make them, a lazy mapping
 Slot             one of them, with what is known of it beforehand
+Name             a name of torch's that is written into a pickle; torch need not be there for it
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ptools.checkpoints.pouring import Region
-from ptools.checkpoints.stored import SIZES, Stored, Tensors
+from ptools.checkpoints.stored import SIZES, Region, Stored, Tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Given = Mapping[str, "Tensor | Stored | Callable[[], Tensor]"]
+
+
+class Name(NamedTuple):
+    """A function, class or dtype of torch, by its module and name."""
+
+    module: str
+    name: str
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,11 +47,8 @@ class Slot:
 
     @property
     def region(self) -> Region | None:
-        """The bytes of its storage, where they can be copied from a file as they are."""
-        storage = self.stored.storage if self.stored and self.stored.whole else None
-        if storage is None or storage.source is None:
-            return None
-        return Region(storage.source, storage.start, storage.nbytes, storage.crc)
+        """The bytes of its storage, where it is all that they are for and they lie in a file."""
+        return self.stored.region if self.stored else None
 
     @property
     def nbytes(self) -> int:
@@ -80,9 +84,8 @@ def _later(tensors: Given, name: str) -> Slot:
 def of_value(value: Any) -> Slot:
     """Return the Slot of a Stored, a tensor or a function."""
     if isinstance(value, Stored):
-        place = (id(value.storage.source), value.storage.start, value.storage.nbytes)
-        view = (*place, value.offset, value.shape, value.stride, value.dtype)
-        return Slot(value.tensor, place, view, value.dtype, value.shape, value)
+        storage = (id(value.storage.source), value.storage.start, value.storage.nbytes)
+        return Slot(value.tensor, storage, value.place, value.dtype, value.shape, value)
     if callable(value):
         return Slot(value, view=id(value))
     return _of_tensor(value)

@@ -1,7 +1,8 @@
 """Tensors as they lie in a file: where their bytes are, what they mean; nothing is loaded before use.
 
 Source     a file, mapped into memory; nothing of it is read before it is used
-Storage    a run of bytes of it
+Region     some bytes of it, to be copied
+Storage    a run of bytes of it, and what they are
 Stored     a tensor of it: dtype, shape, strides
 Tensors    names -> tensors, built on access
 """
@@ -11,10 +12,10 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,7 @@ SIZES = {
 
 # A view may name one number many times (expand). Up to so many it is honest; beyond, a trap for memory.
 REPEATED = 1 << 24
+COMPARED = 1 << 24  # bytes at a time
 
 
 class Damaged(Exception):
@@ -57,6 +59,15 @@ class Source:
         return torch.frombuffer(self.map, dtype=torch.uint8, count=count, offset=start)
 
 
+class Region(NamedTuple):
+    """`nbytes` bytes of `source` from `start` on, and their CRC-32 where it is known."""
+
+    source: Source
+    start: int
+    nbytes: int
+    crc: int | None = None
+
+
 @dataclass(eq=False, slots=True)
 class Storage:
     """`nbytes` bytes of `source` from `start` on; `swap` where they are in the other byte order.
@@ -73,18 +84,24 @@ class Storage:
     swap: bool = False
     crc: int | None = None
 
-    def bytes(self, size: int) -> Tensor:
-        """Return them as a uint8 tensor fit for elements of `size` bytes: aligned, this machine's order.
+    @property
+    def there(self) -> Source:
+        """The file of its bytes. Raises Damaged where the file has none for it."""
+        if self.source is None:
+            raise Damaged(f"the bytes of storage {self.key} are missing")
+        return self.source
+
+    def bytes(self, dtype: str) -> Tensor:
+        """Return them as a uint8 tensor fit for elements of `dtype`: aligned, in this machine's order.
 
         They share the mapped file, or are a copy where one of the two has to be mended.
         """
-        if self.source is None:
-            raise Damaged(f"the bytes of storage {self.key} are missing")
-        raw = self.source.raw(self.start, self.nbytes)
+        raw = self.there.raw(self.start, self.nbytes)
+        size = number(dtype)
         if self.swap and size > 1:
             whole = raw[: self.nbytes // size * size]
             return whole.view(-1, size).flip(1).reshape(-1)
-        return raw.clone() if raw.data_ptr() % size else raw
+        return raw.clone() if raw.data_ptr() % SIZES[dtype] else raw
 
     def place(self, source: Source, start: int) -> None:
         """Say where the bytes are. Raises Damaged where the file is too short for them."""
@@ -135,6 +152,70 @@ class Stored:
         """Whether its elements are all that the storage holds, in this machine's byte order."""
         return not self.storage.swap and self.nbytes == self.storage.nbytes
 
+    @property
+    def place(self) -> Hashable:
+        """What stands for it: of two with equal ones the elements are the same bytes."""
+        storage = self.storage
+        where = (id(storage.source), storage.start, storage.nbytes)
+        return (*where, self.offset, self.shape, self.stride, self.dtype)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Stored | None:
+        """Return the same elements in another shape; None where they do not lie in a row for it."""
+        if shape == self.shape:
+            return self
+        if not self.contiguous:
+            return None
+        return Stored(self.storage, self.dtype, self.offset, shape, contiguous(shape))
+
+    @property
+    def region(self) -> Region | None:
+        """The bytes of its storage, where its elements are all there is, in whatever order."""
+        storage = self.storage
+        if storage.source is None or not self.whole:
+            return None
+        return Region(storage.source, storage.start, storage.nbytes, storage.crc)
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether its elements lie one after the other in the file, in this machine's byte order."""
+        wanted = contiguous(self.shape)
+        steps = zip(self.shape, self.stride, wanted, strict=True)
+        in_order = all(size == 1 or step == want for size, step, want in steps)
+        return (in_order or self.numel == 0) and not (self.storage.swap and number(self.dtype) > 1)
+
+    def elements(self) -> Region | memoryview:
+        """Return the bytes of its elements, one after the other, in this machine's byte order."""
+        if self.numel == 0:
+            return memoryview(b"")
+        if not self.contiguous:
+            return self._gathered()
+        start = self.storage.start + self.offset * SIZES[self.dtype]
+        return (self.offset == 0 and self.region) or Region(self.storage.there, start, self.nbytes)
+
+    def equals(self, other: Stored) -> bool:
+        """Whether two tensors are equal to the bit; a few MB of them are in memory at a time."""
+        if (self.dtype, self.shape) != (other.dtype, other.shape):
+            return False
+        if self.place == other.place or self.numel == 0:
+            return True
+        one, two = self._gathered(), other._gathered()
+        parts = (slice(at, at + COMPARED) for at in range(0, one.nbytes, COMPARED))
+        return all(bytes(one[part]) == bytes(two[part]) for part in parts)
+
+    def _gathered(self) -> memoryview:
+        """Return its elements in order, a copy where they do not lie so; torch is not needed for it."""
+        import numpy as np
+
+        size, storage = SIZES[self.dtype], self.storage
+        steps = [(n, step * size) for n, step in zip(self.shape, self.stride, strict=True) if n > 1]
+        shape, stride = [n for n, _ in steps], [step for _, step in steps]
+        start = storage.start + self.offset * size
+        lie: Any = np.ndarray(shape, f"V{size}", storage.there.map, start, stride)
+        flat: Any = np.ascontiguousarray(lie).reshape(-1)
+        if storage.swap:
+            flat = flat.view(f"u{number(self.dtype)}").byteswap()
+        return memoryview(flat.view("u1"))
+
     def tensor(self) -> Tensor:
         """Return the tensor; where the format allows it shares the file's mapped memory."""
         import torch
@@ -142,8 +223,13 @@ class Stored:
         made = torch.empty(0, dtype=getattr(torch, self.dtype))
         if self.numel == 0:
             return made.reshape(self.shape) if 0 in self.shape else made
-        raw = self.storage.bytes(SIZES[self.dtype]).untyped_storage()
+        raw = self.storage.bytes(self.dtype).untyped_storage()
         return made.set_(raw, self.offset, self.shape, self.stride)
+
+
+def number(dtype: str) -> int:
+    """Return the bytes of a number, of which a complex one has two: what a byte order is about."""
+    return SIZES[dtype] // 2 if dtype.startswith("complex") else SIZES[dtype]
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

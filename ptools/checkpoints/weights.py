@@ -61,7 +61,16 @@ class Weights:
         """The dtype of each tensor; nothing is loaded for it."""
         import torch
 
+        return {name: getattr(torch, dtype) for name, dtype in self.dtype_names.items()}
+
+    @property
+    def dtype_names(self) -> dict[str, str]:
+        """The same as words, "float16", for which torch is not needed."""
         if isinstance(self.tensors, Tensors):
-            stored = self.tensors.stored.items()
-            return {name: getattr(torch, tensor.dtype) for name, tensor in stored}
-        return {name: tensor.dtype for name, tensor in self.tensors.items()}
+            return {name: stored.dtype for name, stored in self.tensors.stored.items()}
+        return {name: dtype_name(tensor.dtype) for name, tensor in self.tensors.items()}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return `float16` for torch.float16."""
+    return str(dtype).removeprefix("torch.")

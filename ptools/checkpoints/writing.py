@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 from ptools import files
 from ptools.checkpoints.containers import replaced
 from ptools.checkpoints.packing import pack
-from ptools.checkpoints.pouring import LARGE, Region, gap, pour
+from ptools.checkpoints.pouring import LARGE, gap, pour
 from ptools.checkpoints.slots import Given, Slot, content, plain, slots
-from ptools.checkpoints.stored import SIZES, contiguous
+from ptools.checkpoints.stored import SIZES, Region
 from ptools.checkpoints.tensorfiles import DTYPES
-from ptools.checkpoints.weights import Weights
+from ptools.checkpoints.weights import Weights, dtype_name
 from ptools.errors import FileError
 
 Progress = Callable[[int, int], object]
@@ -193,17 +193,22 @@ def _aligned(found: dict[str, Slot]) -> dict[str, Slot]:
 
 def _data(slot: Slot, name: str, path: Path) -> tuple[str, tuple[int, ...], memoryview | Region]:
     """Return dtype, shape and bytes of a tensor. Raises FileError where safetensors cannot hold it."""
+    if slot.stored is not None:
+        _holds(path, name, slot.stored.dtype)
+        return slot.stored.dtype, slot.stored.shape, slot.stored.elements()
     import torch
 
-    stored, region = slot.stored, slot.region
-    if stored and region and stored.dtype in _NAMES and stored.stride == contiguous(stored.shape):
-        return stored.dtype, stored.shape, region
     tensor = plain(slot.make())
-    strange = tensor.layout != torch.strided or tensor.is_quantized
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if strange or dtype not in _NAMES:
-        kind = "quantized or sparse" if strange else dtype
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        _holds(path, name, "quantized or sparse")
+    dtype = dtype_name(tensor.dtype)
+    _holds(path, name, dtype)
+    return dtype, tuple(tensor.shape), content(tensor.contiguous())
+
+
+def _holds(path: Path, name: str, kind: str) -> None:
+    """Raise FileError where safetensors has no such tensors."""
+    if kind not in _NAMES:
         raise FileError(
             f"{path} cannot hold '{name}': safetensors has no {kind} tensors; write a .pth file."
         )
-    return dtype, tuple(tensor.shape), content(tensor.contiguous())

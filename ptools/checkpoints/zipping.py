@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from ptools.checkpoints.pouring import Count, Region, gap, pour
+from ptools.checkpoints.pouring import Count, gap, pour
+from ptools.checkpoints.stored import Region
 
 ALIGNMENT = 64  # as torch.save, so that mapped tensors start on a cache line
 FULL = 0xFFFFFFFF  # in a 32-bit field: look for it in the 64-bit extra
@@ -31,12 +32,14 @@ class Archive:
         extra = _large(data.nbytes, data.nbytes) if data.nbytes >= FULL else b""
         padding = gap(data, offset + 30 + len(encoded) + len(extra) + 4, ALIGNMENT)
         extra += struct.pack("<2sH", b"FB", padding) + b"\0" * padding
-        self.file.write(_header(encoded, extra, data.nbytes, 0))
+        known = (data.crc if isinstance(data, Region) else None) or 0
+        self.file.write(_header(encoded, extra, data.nbytes, known))
         crc = pour(data, self.file, count, crc=True)
-        end = self.file.tell()
-        self.file.seek(offset)
-        self.file.write(_header(encoded, extra, data.nbytes, crc))
-        self.file.seek(end)
+        if crc != known:
+            end = self.file.tell()
+            self.file.seek(offset)
+            self.file.write(_header(encoded, extra, data.nbytes, crc))
+            self.file.seek(end)
         self.directory.append(_entry(encoded, data.nbytes, crc, offset))
 
     def close(self) -> None:

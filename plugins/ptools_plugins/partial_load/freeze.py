@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from ptools_plugins.partial_load.naming import check_pattern, covers
+from ptools.checkpoints.freezing import Manifest, covers
+from ptools_plugins.partial_load.naming import check_pattern
 from ptools_plugins.partial_load.target import STATISTICS
 
 if TYPE_CHECKING:
-    from ptools.checkpoints.freezing import Manifest
     from ptools_plugins.partial_load.target import Target
 
 
@@ -21,8 +21,6 @@ def manifest(
     A BatchNorm stays in eval mode where it is frozen; not where its weights are loaded and its
     statistics are not: those of the new model would be wrong for them.
     """
-    from ptools.checkpoints.freezing import Manifest
-
     for pattern in patterns:
         if pattern != "loaded":
             check_pattern("--freeze", pattern, list(target.shapes))

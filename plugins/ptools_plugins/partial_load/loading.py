@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from ptools.checkpoints.stored import SIZES, Tensors
 from ptools.errors import PtoolsError
 from ptools.matching.apply import apply
 from ptools_plugins.partial_load.plan import Item
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from ptools.checkpoints import Weights
@@ -26,7 +26,7 @@ class Source:
 
     weights: Weights
     shapes: Mapping[str, tuple[int, ...]]
-    dtypes: Mapping[str, torch.dtype]
+    dtypes: Mapping[str, str]
 
 
 class Loaded(Mapping[str, "Tensor"]):
@@ -52,7 +52,7 @@ class Loaded(Mapping[str, "Tensor"]):
             raise PtoolsError(
                 f"{key} cannot be made of {', '.join(item.sources)}: {error}"
             ) from error
-        return made.to(self.dtypes[key]).contiguous()
+        return made.to(_dtype(self.dtypes[key])).contiguous()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.target.shapes)
@@ -63,15 +63,13 @@ class Loaded(Mapping[str, "Tensor"]):
     @property
     def nbytes(self) -> int:
         """How many bytes all of them take."""
-        sizes = ((self.target.elements(key), self.dtypes[key].itemsize) for key in self)
-        return sum(count * size for count, size in sizes)
+        sizes = {name: SIZES.get(name) or _dtype(name).itemsize for name in self.dtypes.values()}
+        return sum(self.target.elements(key) * sizes[self.dtypes[key]] for key in self)
 
     def makers(self) -> dict[str, Any]:
         """Return what `ptools.checkpoints.write` takes: tensors of the target's file as they lie there,
         and functions that make the others; names of one tensor share one function.
         """
-        from ptools.checkpoints.stored import Tensors
-
         kept: Mapping[str, Any] = self.target.tensors
         if isinstance(kept, Tensors):
             kept = kept.stored
@@ -87,21 +85,17 @@ class Loaded(Mapping[str, "Tensor"]):
         return makers
 
     def _as_it_lies(self, key: str) -> Any:
-        """Return the bytes of OLD's file for a plain copy, or None; they never go through memory.
+        """Return the bytes of OLD's file for a copy, or None; they never go through memory, nor torch.
 
         A tensor that two names get is made twice: as it lies in the file it would be written as one.
         """
-        from ptools.checkpoints.stored import Tensors
-
         item, tensors = self.items_[key], self.source.weights.tensors
-        if item.op != "copy" or not isinstance(tensors, Tensors):
+        if item.op not in ("copy", "reshape") or not isinstance(tensors, Tensors):
             return None
-        (old,) = item.sources
-        same = (self.source.shapes[old], self.source.dtypes[old]) == (
-            self.target.shapes[key],
-            self.dtypes[key],
-        )
-        return tensors.stored[old] if same and self._uses[old] == 1 else None
+        stored = tensors.stored[item.sources[0]]
+        if stored.dtype != self.dtypes[key] or self._uses[item.sources[0]] > 1:
+            return None
+        return stored.reshaped(self.target.shapes[key])
 
     @cached_property
     def _uses(self) -> Counter[str]:
@@ -111,11 +105,19 @@ class Loaded(Mapping[str, "Tensor"]):
     def _alike(self, key: str, first: str) -> bool:
         """Return whether two names get the same tensor; OLD may have it under two names as well."""
         one, other = self.items_[key], self.items_[first]
-        if (one.op, one.sources) == (other.op, other.sources):
+        if one.op == other.op and self._equal(one.sources, other.sources):
             return True
         import torch
 
         return torch.equal(self[key], self[first])
+
+    def _equal(self, ones: tuple[str, ...], others: tuple[str, ...]) -> bool:
+        """Return whether the sources are the same, or lie in OLD's file bit by bit alike."""
+        tensors = self.source.weights.tensors
+        if not isinstance(tensors, Tensors) or len(ones) != len(others):
+            return ones == others
+        pairs = zip(ones, others, strict=True)
+        return all(tensors.stored[one].equals(tensors.stored[other]) for one, other in pairs)
 
     def torn(self) -> list[tuple[str, str]]:
         """Return the pairs of names that are one tensor in the target, and would not be any more."""
@@ -123,9 +125,7 @@ class Loaded(Mapping[str, "Tensor"]):
         return [(key, first) for key, first in both if not self._alike(key, first)]
 
 
-def dtype_of(
-    item: Item | None, source: Source, target: Target, key: str, keep_source: bool
-) -> torch.dtype:
+def dtype_of(item: Item | None, source: Source, target: Target, key: str, keep_source: bool) -> str:
     """Return the dtype that a tensor is written with: the target's, or that of OLD."""
     if item is None or not keep_source:
         return target.dtypes[key]
@@ -149,9 +149,11 @@ def conversions(loaded: Loaded) -> list[Conversion]:
         after = loaded.dtypes[key]
         before = old if old != after else loaded.target.dtypes[key]
         if before != after:
-            found.append(Conversion(key, _name(before), _name(after)))
+            found.append(Conversion(key, before, after))
     return found
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _dtype(name: str) -> Any:
+    import torch
+
+    return getattr(torch, name)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 
+from ptools.checkpoints.freezing import covers
 from ptools.errors import UsageError, suggestion
 from ptools.matching.apply import known
 
@@ -40,15 +40,6 @@ def source_of(text: str) -> tuple[str, tuple[str, ...]]:
 def source_text(op: str, sources: Sequence[str]) -> str:
     """Return what `source_of` reads."""
     return sources[0] if op == "copy" else f"{op}({', '.join(sources)})"
-
-
-def covers(pattern: str, key: str) -> bool:
-    """Return whether a pattern means a key: by itself, as one of its modules, or by wildcards."""
-    if key == pattern or key.startswith(pattern.rstrip(".") + "."):
-        return True
-    parts = key.split(".")
-    modules = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
-    return any(fnmatchcase(module, pattern) for module in modules)
 
 
 def chosen(keys: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> list[str]:

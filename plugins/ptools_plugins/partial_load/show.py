@@ -194,7 +194,7 @@ def explained(outcome: Outcome, key: str) -> None:
         ("OLD", source.shapes, source.dtypes),
     ):
         if key in shapes:
-            dtype = str(dtypes[key]).removeprefix("torch.")
+            dtype = dtypes[key]
             output.result(f"{key}  {text(shapes[key])} {dtype}, in {side}")
     for state, items in (("loaded", found.items), ("likely", found.likely)):
         for item in items.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ptools.errors import PtoolsError
+from ptools.checkpoints.tensorfiles import read_index
 from ptools.matching.apply import grids, squeezed
 from ptools_plugins.partial_load.plan import Item
 
@@ -24,6 +24,22 @@ def resize(weight, tokens, old, new):
     grid = torch.nn.functional.interpolate(grid, (new, new), mode="bicubic", antialias=True)
     rows = grid.permute(0, 2, 3, 1).reshape(new * new, -1).to(weight)
     return torch.cat([flat[:tokens], rows])
+'''
+_SHARDS = '''
+
+def load_shards(index):
+    """Return the tensors of all files that an index names."""
+    import json
+    from pathlib import Path
+
+    files = json.loads(Path(index).read_text())["weight_map"]
+    state = {}
+    for name in sorted(set(files.values())):
+        path = Path(index).parent / name
+        safe = path.suffix == ".safetensors"
+        shard = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        state.update((key, value) for key, value in shard.items() if files.get(key) == name)
+    return state
 '''
 _LOAD = '''
 
@@ -56,17 +72,18 @@ def script(request: Request, outcome: Outcome) -> str:
     files = [source, *([outcome.target.weights] if outcome.target.weights else [])]
     out = outcome.out or request.old.with_name("loaded.pth")
     imports = ["import torch"]
-    if out.suffix == ".safetensors" or any(one.format == "safetensors" for one in files):
+    if out.suffix == ".safetensors" or any(map(_safe, files)):
         imports.append("from safetensors.torch import load_file, save_file")
     text = [
         f'"""Load a part of {request.old.name} into {outcome.target.name}. Plain PyTorch."""\n',
         "\n".join(imports),
-        f"\nOLD = {str(request.old)!r}\nOUT = {str(out)!r}\n",
+        f"\nOLD = {str(source.path)!r}\nOUT = {str(out)!r}\n",
         "# tensor of the new network: tensor of OLD",
         "MAP = {\n" + "".join(f"    {k!r}: {i.sources[0]!r},\n" for k, i in plain.items()) + "}",
     ]
+    shards = _SHARDS if any(one.format.startswith("sharded") for one in files) else ""
     load = _LOAD.format(old=_read(source, "OLD"), made=lines, dtype=dtype)
-    body = "\n".join(text) + "\n" + (_RESIZE if uses_resize else "") + load
+    body = "\n".join(text) + "\n" + shards + (_RESIZE if uses_resize else "") + load
     return body + "\n\n" + _main(request, outcome, out)
 
 
@@ -75,15 +92,20 @@ def _read(weights: Weights, name: str) -> str:
     if weights.format == "safetensors":
         return f"load_file({name})"
     if weights.format.startswith("sharded"):
-        raise PtoolsError(
-            "--emit-python does not read sharded files; write OUT, which is one file."
-        )
+        return f"load_shards({name})"
     if weights.format.startswith("TorchScript"):
         return f'torch.jit.load({name}, map_location="cpu").state_dict()'
     loaded = f'torch.load({name}, map_location="cpu", weights_only={_plain(weights.path)})'
     if weights.format == "pickled module" and not weights.where:
         return f"{loaded}.state_dict()"
     return loaded + "".join(f"[{key!r}]" for key in _keys(weights))
+
+
+def _safe(weights: Weights) -> bool:
+    """Return whether a file, or one of those an index names, is safetensors."""
+    if weights.format.startswith("sharded"):
+        return any(path.suffix == ".safetensors" for path in read_index(weights.path).values())
+    return weights.format == "safetensors"
 
 
 def _keys(weights: Weights) -> list[str]:

@@ -12,7 +12,6 @@ from ptools.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
     from torch import Tensor, nn
 
     from ptools.checkpoints import Weights
@@ -33,7 +32,7 @@ class Target:
     name: str
     tensors: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
-    dtypes: Mapping[str, torch.dtype]
+    dtypes: Mapping[str, str]  # "float16"
     parameters: frozenset[str]
     norms: tuple[str, ...]
     weights: Weights | None = None
@@ -52,11 +51,11 @@ def from_file(path: Path, *, trust: bool = False) -> Target:
     from ptools import checkpoints
 
     weights = checkpoints.read(path, trust=trust)
-    shapes, dtypes = weights.shapes, weights.dtypes
+    shapes, dtypes = weights.shapes, weights.dtype_names
     parameters = frozenset(
         key
         for key, dtype in dtypes.items()
-        if dtype.is_floating_point and key.rpartition(".")[2] not in _BUFFERS
+        if dtype.startswith(("float", "bfloat")) and key.rpartition(".")[2] not in _BUFFERS
     )
     norms = [key.rpartition(".")[0] for key in shapes if key.endswith(STATISTICS[0])]
     return Target(
@@ -71,6 +70,7 @@ def from_model(spec: str, *, seed: int) -> Target:
     import torch
 
     from ptools import models
+    from ptools.checkpoints.weights import dtype_name
 
     with output.aside():  # the model may be anybody's code
         make = models.prepare(spec)
@@ -93,7 +93,7 @@ def from_model(spec: str, *, seed: int) -> Target:
     return Target(
         spec, state,
         {key: tuple(value.shape) for key, value in state.items()},
-        {key: value.dtype for key, value in state.items()},
+        {key: dtype_name(value.dtype) for key, value in state.items()},
         frozenset(name for name, _ in model.named_parameters(remove_duplicate=False)),
         tuple(norms),
         model=model,

@@ -106,7 +106,7 @@ def decide(request: Request) -> Outcome:
     if request.map_file:
         wish = replace(wish, saved=mapfile.read(request.map_file))
     weights = checkpoints.read(request.old, key=request.source_key, trust=request.trust)
-    source = Source(weights, weights.shapes, weights.dtypes)
+    source = Source(weights, weights.shapes, weights.dtype_names)
     if request.model:
         target = targets.from_model(request.model, seed=request.seed)
     else:
@@ -206,9 +206,13 @@ def write(request: Request, outcome: Outcome) -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int, int], object]]:
-    """A bar over the bytes, on a terminal only."""
+    """A bar over the bytes, on a terminal only; elsewhere rich is not even imported."""
+    import sys
     from time import monotonic
 
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
 
     with output.progress(BarColumn(), DownloadColumn(), TimeRemainingColumn()) as bar:
