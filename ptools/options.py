@@ -11,16 +11,23 @@ Who uses what:
     Words             another type, or one of some words    shapes
     Whole             a whole number in a range             finetune, partial-load, train
     Positive          a finite number above zero            device, finetune, plugins, train
+    Number            a number in a range                   finetune, train
+    Duration          90s, 10m, 2h -> seconds               finetune, train
     FilePath          a path -> pathlib.Path                all but device and list
+    training_options  what a training is told to do         finetune, train
+    Sections          a --help with headings                finetune, train
     examples(...)     the examples that end every --help    all
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def examples(*lines: str) -> str:
@@ -138,6 +145,47 @@ class Positive(click.ParamType):  # type: ignore[type-arg]
         return "NUMBER"
 
 
+class Number(click.ParamType):  # type: ignore[type-arg]
+    """A finite number from `least` on and below `under`; nan passes every test of click.FloatRange."""
+
+    name = "number"
+
+    def __init__(self, least: float = 0, under: float = 1e9) -> None:
+        self.least, self.under = least, under
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"'{value}' is no number.", param, ctx)
+        if not self.least <= number < self.under:
+            self.fail(f"{value} is not from {self.least:g} to below {self.under:g}.", param, ctx)
+        return number
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "NUMBER"
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time: 90, 90s, 10m or 2h -> seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smh]?)", str(value).strip())
+        seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0
+        if not seconds:
+            self.fail(f"'{value}' is no time: 90, 90s, 10m or 2h.", param, ctx)
+        return seconds
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "TIME"
+
+
 class FilePath(click.Path):
     """A path, as a pathlib.Path. pathlib is imported for a value, not for every --help."""
 
@@ -172,3 +220,123 @@ device_option = click.option(
     default="auto",
     help="Where to compute; auto takes a GPU if one works.",
 )
+
+
+# -- training ------------------------------------------------------------------------------------
+
+
+class Sections(click.Command):
+    """A command whose --help has its options under headings: those of `section(...)`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+        for title in sorted(sections, key=lambda title: title == "Options"):
+            with formatter.section(title):
+                formatter.write_dl(sections[title])
+
+
+class Sectioned(click.Option):
+    """An option under a heading of `Sections`: click.option(..., cls=Sectioned, section="Data")."""
+
+    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+def section(title: str, *options: tuple[str, Any, str | None, str]) -> Callable[[F], F]:
+    """Return a decorator that adds options under a heading of `Sections`.
+
+    An option is (name, type, default as shown, help): none has a value of its own, so that a recipe
+    can tell what was asked for. The type `bool` makes a flag.
+    """
+
+    def decorate(function: F) -> F:
+        for name, kind, shown, text in reversed(options):
+            more: dict[str, Any] = {"is_flag": True} if kind is bool else {"type": kind}
+            if shown:
+                more["show_default"] = shown
+            function = click.option(
+                name, cls=Sectioned, section=title, default=None, help=text, **more
+            )(function)
+        return function
+
+    return decorate
+
+
+def training_options(function: F) -> F:
+    """Add what `train` and `finetune` have in common; the command is one of `Sections`."""
+    for decorate in reversed(_training()):
+        function = decorate(function)
+    return function
+
+
+def _training() -> list[Callable[[Any], Any]]:
+    words = click.Choice
+    data = section(
+        "Data",
+        (
+            "--val",
+            Number(0, 1),
+            "the set's own, or 0.1",
+            "Share held out to choose the weights; 0: none.",
+        ),
+        ("--limit", Whole(1), None, "Train on so many images only."),
+        ("--size", Sizes(most=2), "that of the pictures", "Height x width of the images."),
+        ("--augment", str, "none", "none, flip, flip-crop, trivial, or 'ColorJitter(0.4)'."),
+        ("--labels", FilePath(exists=True), None, "A folder of label files of the same names."),
+        ("--data-dir", FilePath(), None, "Where downloads lie: ./data, or the cache folder."),
+        ("--cache", words(["auto", "ram", "none"]), "auto", "Keep decoded pictures in memory."),
+        ("--workers", Whole(0, 512), "0", "Processes that decode pictures."),
+        ("--strict", bool, None, "Stop at the first bad picture."),
+    )
+    recipe = section(
+        "Recipe",
+        ("--recipe", words(["fast", "plain"]), "fast", "Defaults of what follows; plain: the tutorials'."),
+        ("--epochs", Whole(1, 100_000), "8", "Passes over the images."),
+        ("--batch-size", Whole(1, 1_000_000), "64", "Images per step, of all processes."),
+        ("--lr", Words(Positive(1e6), "find"), "by recipe and optimizer", "Peak learning rate."),
+        ("--optimizer", words(["sgd", "adam", "adamw", "rmsprop"]), "sgd", "What takes the steps."),
+        ("--momentum", Number(0, 1), "fast 0.9, plain 0", "Nesterov's in fast; beta1 of adam."),
+        ("--weight-decay", Number(0), "fast 5e-4, plain 0", "Pull of the weights to zero."),
+        ("--schedule", str, "fast onecycle, plain step:5:0.1",
+         "none, step:5:0.1, cosine, onecycle, plateau: the learning rate's course."),
+        ("--loss", words(["ce", "bce", "mse", "l1", "huber"]), "ce", "The last four: of one-hot labels."),
+        ("--label-smoothing", Number(0, 1), "fast 0.1, plain 0", "Share given to all classes."),
+        ("--class-weights", words(["none", "balanced"]), "none", "Rare classes weigh as much."),
+        ("--dropout", Number(0, 1), "the model's", "Probability of every Dropout."),
+        ("--init", words(["default", "xavier", "kaiming", "orthogonal"]), "default", "First weights."),
+        ("--grad-clip", Positive(), None, "Longest gradient."),
+        ("--accumulate", Whole(1, 1_000_000), "1", "Batches per step of the optimizer."),
+    )  # fmt: skip
+    run = section(
+        "Run",
+        ("--patience", Whole(1, 100_000), None, "Epochs without a better one before it stops."),
+        ("--time-budget", Duration(), None, "Stop after so long: 90s, 10m, 2h."),
+        (
+            "--amp",
+            words(["auto", "off", "bf16", "fp16"]),
+            "auto",
+            "Mixed precision; auto: if native.",
+        ),
+        ("--compile", bool, None, "torch.compile the model."),
+        ("--deterministic", bool, None, "Only operations that repeat to the bit."),
+        ("--save-every", Number(0), "30", "Seconds between checkpoints within an epoch."),
+        ("--shard", bool, None, "Split the model over the processes (FSDP)."),
+    )
+    return [data, recipe, run, _in_run(seed_option), _in_run(device_option)]
+
+
+def _in_run(decorate: Callable[[F], F]) -> Callable[[F], F]:
+    """Move a shared option under the heading Run, and let it tell whether it was given."""
+
+    def moved(function: F) -> F:
+        function = decorate(function)
+        params: list[Any] = function.__click_params__  # type: ignore[attr-defined]
+        params[-1].section = "Run"
+        return function
+
+    return moved

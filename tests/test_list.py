@@ -9,14 +9,41 @@ MODEL = '"""Mine."""\n\ndef tiny(classes, shape):\n    """A tiny model."""\n'
 
 def test_builtin_names(ptools: Run) -> None:
     rows = ptools("list", "models", "--json").document
-    assert [row["name"] for row in rows] == ["cnn", "cnn-bn", "mlp"]
-    assert all(row["origin"].startswith("ptools ") and row["what"] for row in rows)
-    assert [row["name"] for row in ptools("list", "datasets", "--json").document] == ["digits"]
+    ours = [row["name"] for row in rows if row["origin"].startswith("ptools ")]
+    assert ours == ["cnn", "cnn-bn", "convnet", "lenet", "mlp", "mobilenet-v1"]
+    assert all(row["what"] for row in rows)
+    assert "digits" in [row["name"] for row in ptools("list", "datasets", "--json").document]
+
+
+def test_torchvisions_models_without_importing_it(ptools: Run) -> None:
+    """The names are read from its files: they are those that it lists itself."""
+    import subprocess
+    import sys
+
+    from torchvision import models
+
+    rows = ptools("list", "models", "--json").document
+    names = [row["name"] for row in rows if row["origin"].startswith("torchvision ")]
+    assert names == models.list_models(module=models)
+    code = (
+        "import sys; from ptools.cli import main; main(['list', 'models', '--grep', 'resnet18']); "
+        "assert 'torchvision' not in sys.modules and 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "ResNet-18 from Deep Residual Learning for Image Recognition." in done.stdout
+
+
+def test_a_name_of_torchvision_that_a_third_party_has_taken(install: Install, ptools: Run) -> None:
+    install("resnet18", MODEL, "ptools_resnet18:tiny", group="ptools.models")
+    rows = ptools("list", "models", "--grep", "resnet18", "--json").document
+    assert [row["origin"] for row in rows] == ["ptools-resnet18 1.0"]
 
 
 def test_third_party_names_with_their_origin(install: Install, ptools: Run) -> None:
     install("tiny", MODEL, "ptools_tiny:tiny", group="ptools.models")
-    assert "tiny    ptools-tiny 1.0  A tiny model." in ptools("list", "models").stdout
+    lines = ptools("list", "models").stdout.splitlines()
+    assert ["tiny", "ptools-tiny", "1.0", "A", "tiny", "model."] in [line.split() for line in lines]
 
 
 def test_a_builtin_name_stays_ours(install: Install, ptools: Run) -> None:

@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ptools.matching import Match, match
+from ptools.matching.evidence import Evidence
+from ptools.matching.units import units
 
 State = dict[str, tuple[int, ...]]
 PAIRS = Path(__file__).resolve().parents[2] / "shared" / "pairs"
@@ -320,6 +323,145 @@ def test_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+# -- the order that names tell --------------------------------------------------------------------------
+
+
+def test_numbers_rise_together_whatever_the_order_of_registration() -> None:
+    source = conv("stem", 8, 3)
+    target = conv("head.logits", 2, 8)
+    for i in range(5):
+        source |= conv(f"tower.{i + 1}.conv", 8, 8) | bn(f"tower.{i + 1}.bn", 8)
+    for i in reversed(range(5)):
+        target |= conv(f"head.convs.{i}.conv", 8, 8) | bn(f"head.convs.{i}.norm", 8)
+    source |= conv("logits", 2, 8)
+    target |= conv("stem.conv", 8, 3)
+    found = mapped(match(source, target))
+    assert [found[f"head.convs.{i}.conv.weight"] for i in range(5)] == [
+        f"tower.{i + 1}.conv.weight" for i in range(5)
+    ]
+
+
+def test_numbers_that_shapes_say_fall_do_so_where_shapes_say_nothing() -> None:
+    source: State = {}
+    target: State = {}
+    for i, (inputs, outputs) in enumerate([(8, 8), (8, 8), (8, 8), (8, 4)]):
+        target |= conv(f"up_blocks.{i}.a", inputs, outputs) | conv(f"up_blocks.{i}.b", outputs, 6)
+        source |= conv(f"up.{3 - i}.a", inputs, outputs) | conv(f"up.{3 - i}.b", outputs, 6)
+    assert mapped(match(source, target)) == {
+        key: key.replace("up_blocks", "up").replace(f".{i}.", f".{3 - i}.")
+        for i in range(4)
+        for key in target
+        if f".{i}." in key
+    }
+
+
+def test_norms_that_are_called_by_what_they_stand_by() -> None:
+    source: State = {}
+    target: State = {}
+    for i in range(3):
+        source |= {f"h.{i}.ln_1.weight": (16,)} | linear(f"h.{i}.attn.qkv", 48, 16)
+        source |= {f"h.{i}.ln_2.weight": (16,)} | linear(f"h.{i}.mlp.up", 64, 16)
+        target |= linear(f"layers.{i}.mlp.up", 64, 16) | linear(f"layers.{i}.attn.qkv", 48, 16)
+        target |= {
+            f"layers.{i}.norm_after_mlp.weight": (16,),
+            f"layers.{i}.norm_after_attn.weight": (16,),
+        }
+    found = mapped(match(source, target))
+    assert found["layers.1.norm_after_attn.weight"] == "h.1.ln_1.weight"
+    assert found["layers.1.norm_after_mlp.weight"] == "h.1.ln_2.weight"
+
+
+def test_two_rows_that_the_other_side_has_as_pairs() -> None:
+    source: State = {}
+    target: State = {}
+    for i in range(3):
+        for row in (1, 2):
+            for j in range(3):
+                source |= conv(f"blocks.{i}.convs{row}.{j}", 8 + i, 8 + i)
+        for j in range(3):
+            for row in (0, 1):
+                target |= conv(f"stages.{i}.pairs.{j}.{row}", 8 + i, 8 + i)
+    found = mapped(match(source, target))
+    assert found["stages.2.pairs.1.0.weight"] == "blocks.2.convs1.1.weight"
+    assert found["stages.2.pairs.1.1.weight"] == "blocks.2.convs2.1.weight"
+
+
+def test_text_order_is_not_the_order_of_numbers() -> None:
+    plain: State = {}
+    for i in range(12):
+        plain |= linear(f"layers.{i}", 8, 8)
+    found = match(dict(sorted(plain.items())), {f"net.h{k[6:]}": s for k, s in plain.items()})
+    assert mapped(found) == {f"net.h{k[6:]}": k for k in plain}
+
+
+# -- parts ----------------------------------------------------------------------------------------------
+
+
+def test_two_parts_that_are_alike_and_both_wanted_are_no_copies() -> None:
+    source: State = {}
+    target: State = {}
+    for part in ("t", "s"):
+        for i in range(4):
+            source |= linear(f"{part}.{i}.0", 8, 2) | linear(f"{part}.{i}.2", 2, 8)
+    for i in range(4):
+        for name in ("scale_net", "translate_net"):
+            target |= linear(f"couplings.{i}.{name}.0", 8, 2)
+            target |= linear(f"couplings.{i}.{name}.2", 2, 8)
+    assert mapped(match(source, target)) == {
+        f"couplings.{i}.{name}.{j}.{role}": f"{name[0]}.{i}.{j}.{role}"
+        for i in range(4)
+        for name in ("scale_net", "translate_net")
+        for j in (0, 2)
+        for role in ("weight", "bias")
+    }
+
+
+def test_one_of_several_experts_is_asked_for_in_every_block() -> None:
+    source: State = {}
+    target: State = {}
+    for i in range(4):
+        source |= attention(f"layers.{i}.attn", 16, ("query", "key", "value", "out"))
+        target |= attention(f"blocks.{i}.attn", 16, ("query", "key", "value", "out"))
+        for expert in range(4):
+            source |= linear(f"layers.{i}.experts.{expert}.up", 32, 16)
+        target |= linear(f"blocks.{i}.ffn.up", 32, 16)
+    found = match(source, target)
+    assert {f"blocks.{i}.ffn.up.weight" for i in range(4)} <= found.ambiguous.keys()
+    assert found.mapping["blocks.3.attn.key.weight"] == "layers.3.attn.key.weight"
+
+
+def test_a_bias_beside_the_module_of_its_weight() -> None:
+    source: State = {}
+    target: State = {}
+    for i, (rows, columns) in enumerate([(20, 8), (8, 8), (8, 3)]):
+        source |= {f"gc{i}.weight": (rows, columns), f"gc{i}.bias": (columns,)}
+        target |= {f"convs.{i}.bias": (columns,), f"convs.{i}.lin.weight": (columns, rows)}
+    found = match(source, target)
+    assert found.transforms["convs.1.lin.weight"] == ("transpose", ("gc1.weight",))
+    assert found.mapping["convs.1.bias"] == "gc1.bias"
+
+
+def test_an_assignment_is_judged_as_beliefs_of_0_and_1_are() -> None:
+    source, target = resnet()
+    evidence = Evidence(units(source), units(shuffled(target)))
+    got = np.full(evidence.shape[1], -1)
+    for s, t in zip(evidence.pairs.source, evidence.pairs.target, strict=True):
+        if s not in got:
+            got[t] = s
+    for _ in range(3):
+        chosen = evidence.pairs.only(got[evidence.pairs.target] == evidence.pairs.source)
+        placed, fits = evidence.judge(got)
+        known = dict(
+            zip(chosen.target, evidence.weigh(np.ones(len(chosen.source)), chosen), strict=True)
+        )
+        assert fits == pytest.approx([known[t] for t in placed], abs=1e-3)
+        a, b = chosen.target[:2]
+        if evidence.kinds[a] == evidence.kinds[b]:
+            got[[a, b]] = got[[b, a]]
+        else:
+            got[a] = -1
+
+
 # -- the shared pairs, where they are -----------------------------------------------------------------
 
 
@@ -360,7 +502,7 @@ def check(pair: dict[str, Any]) -> tuple[bool, int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, least, bad", [("dev.jsonl.gz", 339, 3), ("hard.jsonl.gz", 85, 1)])
+@pytest.mark.parametrize("name, least, bad", [("dev.jsonl.gz", 339, 1), ("hard.jsonl.gz", 87, 1)])
 def test_the_shared_pairs(name: str, least: int, bad: int) -> None:
     results = [check(pair) for pair in pairs(name)]
     assert sum(sure for _, _, sure in results) == 0

@@ -66,6 +66,7 @@ def test_a_plugin_that_is_not_there() -> None:
         ("list", ["models"]),
         ("partial-load", ["tiny.pth", "tiny.pth", "--dry-run"]),
         ("plugins", []),
+        ("predict", []),
         ("shapes", ["--in", "32", "--k", "3"]),
         ("train", ["--epochs", "1", "--model", "mlp"]),
     ],

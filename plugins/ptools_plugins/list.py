@@ -27,10 +27,6 @@ def command(kind: str, grep: str | None, as_json: bool) -> None:
         output.note(f"No {kind} match '{grep}'." if grep else f"No {kind} are installed.")
         return
     output.table(("name", "origin", "what"), [tuple(row.values()) for row in rows])
-    if kind == "models" and grep is None:
-        output.note(
-            "Every name of torchvision.models.list_models() can be named as well: resnet18."
-        )
 
 
 def names(kind: str, grep: str | None = None) -> list[dict[str, Any]]:
@@ -49,4 +45,19 @@ def names(kind: str, grep: str | None = None) -> list[dict[str, Any]]:
         }
         for plugin in registry.find(_GROUPS[kind])
     ]
+    if kind == "models":
+        rows += _torchvision({row["name"] for row in rows})
     return [row for row in rows if pattern.search(" ".join(row.values()))]
+
+
+def _torchvision(taken: set[str]) -> list[dict[str, Any]]:
+    """Return the rows of torchvision's classification models, but for names that are somebody's."""
+    from ptools.models import zoo
+
+    found = zoo.names()
+    origin = f"torchvision {zoo.version()}" if found else ""
+    return [
+        {"name": name, "origin": origin, "what": what}
+        for name, what in found.items()
+        if name not in taken
+    ]

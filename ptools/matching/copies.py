@@ -5,6 +5,7 @@ Where a target holds one of what a source holds twice, names and shapes cannot s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -67,10 +68,20 @@ def find(sources: list[Unit], targets: list[Unit], hints: Sequence[str] = ()) ->
     parts = tuple(p for p in parts if fit[p] == max(fit.values()))
     if len(parts) < 2:
         return None
+    if _filled(parts, sources, targets):
+        return None
     for part in parts:
         if any(".".join(part) == ".".join(hint.split(".")[: len(part)]) for hint in hints):
             return Copies((part, *(p for p in parts if p != part)), "certain")
     return _choose(parts, sources, targets)
+
+
+def _filled(parts: Sequence[Path], sources: list[Unit], targets: list[Unit]) -> bool:
+    """Return whether the target has a place for what all of the parts hold, not only for one of them."""
+    inside = Counter(u.signature for u in sources if any(u.path[: len(p)] == p for p in parts))
+    there = Counter(u.signature for u in targets)
+    fitting = sum(min(n, there[signature]) for signature, n in inside.items())
+    return fitting >= _ALIKE * inside.total()
 
 
 def _count(units: list[Unit], part: Path) -> int:

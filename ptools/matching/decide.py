@@ -14,14 +14,17 @@ from statistics import fmean, median
 import numpy as np
 from numpy.typing import NDArray
 
+from ptools.matching.assignment import Assignment, certain_belief, in_order, places, score
 from ptools.matching.evidence import Evidence, Floats, Ints
 from ptools.matching.forms import bare, left_over
 from ptools.matching.names import likeness
+from ptools.matching.numbered import Numbered
 from ptools.matching.result import Confidence
-from ptools.matching.search import Assignment, certain_belief, in_order, score
 from ptools.matching.swaps import changes, swapped
 from ptools.matching.units import Unit, squeezed
 
+_LEAST, _UNORDERED = 0.5, 2.5  # the lead that decides: with and without an order of registration
+_AGAINST = 6.0  # and against the order of the names
 _COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
 PROOF = 3.0  # the lead of a pair that follows from what is known
@@ -102,10 +105,11 @@ class View:
         weights = evidence.weigh(np.ones(len(only.source)), only)
         self.fit = dict(zip(only.target.tolist(), weights.tolist(), strict=True))
         self.mean, self.middle = fmean(self.fit.values()), median(self.fit.values())
-        self.order, self._least = 0.0, 0.5 if evidence.registered else 4.0
+        self.order, self._least = 0.0, _LEAST if evidence.registered else _UNORDERED
         if evidence.registered:
             self.order = in_order(self.chosen) / max(1, len(self.chosen) - 1)
         self.margin, self.others = self._margins()
+        self.against = evidence.concord.against(places(evidence, self.chosen))
         self.of_source, self.of_target = evidence.choices
 
     def _margins(self) -> tuple[dict[int, float], dict[int, set[int]]]:
@@ -115,11 +119,10 @@ class View:
         others: dict[int, set[int]] = {}
         for change in changes(self.evidence, self.chosen):
             loss = base - score(self.evidence, self.pairs, swapped(self.chosen, change))
-            for a, b in change:
-                for t, other in ((a, b), (b, a)):
-                    margin[t] = min(margin.get(t, loss), loss)
-                    if loss < 1:
-                        others.setdefault(t, set()).add(self.chosen[other])
+            for t, other in change:
+                margin[t] = min(margin.get(t, loss), loss)
+                if loss < 1:
+                    others.setdefault(t, set()).add(self.chosen[other])
         return margin, others
 
     # -- is it one network at all? ---------------------------------------------------------------------
@@ -193,10 +196,12 @@ class View:
             decision.reasons[t] = "neither names nor order tell these apart"
         elif fit < self.middle - 6 and self._alone(t, unique):
             decision.reasons[t] = "the shapes agree, but nothing else speaks for it"
-        elif siblings := self._siblings(t):
+        elif siblings := self._numbered.siblings(t):
             decision.ambiguous[t] = sorted({s, *siblings})
             decision.reasons[t] = "the file numbers several of these, and nothing says which"
-        elif margin < self._least and not (steady and self.order > 0.95):
+        elif margin < (_AGAINST if t in self.against else self._least) and not (
+            steady and self.order > 0.95
+        ):
             decision.ambiguous[t] = sorted({s, *self.others.get(t, ())})
             decision.reasons[t] = "these could change places, and nothing tells them apart"
         else:
@@ -214,25 +219,15 @@ class View:
     def _alone(self, t: int, unique: bool) -> bool:
         """Does neither its place nor, among units of equal names, its own name speak for a pair?"""
         source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
-        if likeness(source.last, target.last) > 0.9:
+        if likeness(source.last, target.last) > 0.9 or self._both_whole:
             return False
         if unique:
-            return False
+            return self.fit[t] < self.middle - 11 and not self._in_step(t)
         return not self._in_step(t) or (bool(self.sure) and self.fit[t] < -7.5)
 
-    def _siblings(self, t: int) -> list[int]:
-        """Return unused source units that differ from the chosen one by a number the target does not tell."""
-        source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
-        if self.mean < -4 or len(source.numbers) <= len(target.numbers):
-            return []
-        found = []
-        for s in self._class(t):
-            other = self.evidence.sources[s]
-            if s not in self.used and other.template == source.template:
-                differ = [a for a, b in zip(source.numbers, other.numbers, strict=True) if a != b]
-                if len(differ) == 1 and differ[0] not in target.numbers:
-                    found.append(s)
-        return found
+    @cached_property
+    def _numbered(self) -> Numbered:
+        return Numbered(self.evidence, self.chosen if self.mean >= -4 else {})
 
     @cached_property
     def _both_whole(self) -> bool:

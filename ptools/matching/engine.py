@@ -14,7 +14,7 @@ from ptools.matching.forms import common_forms, copies
 from ptools.matching.offers import offers, tied
 from ptools.matching.result import Confidence, Match, Rule, Shape, Transform, Verdict
 from ptools.matching.search import search
-from ptools.matching.units import COUNTER, Unit, units
+from ptools.matching.units import COUNTER, Unit, counted, units
 
 
 def solve(
@@ -27,6 +27,10 @@ def solve(
     spent = set(fixed.values())
     ours = units({key: shape for key, shape in source.items() if key not in spent})
     theirs = units({key: shape for key, shape in target.items() if key not in fixed})
+    ours, theirs = (
+        counted(side) if _alphabetical(state) else side
+        for side, state in ((ours, source), (theirs, target))
+    )
     found = duplicates.find(ours, theirs, [there for _, there in hints])
     once = found.without_others(ours) if found else ours
     registered = not (_alphabetical(source) or _alphabetical(target))

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from ptools.matching.groups import LEAST, Agreement, Groups
 from ptools.matching.names import likeness, ordinal
+from ptools.matching.rank import Concord
+from ptools.matching.standing import Standing
 from ptools.matching.units import Unit
 
 Floats = NDArray[np.float64]
@@ -25,6 +27,7 @@ Ints = NDArray[np.int64]
 
 LAST = 1.0  # of the last word of a name, against its other words
 WEIGHT = 3.0  # of the groups, against the other evidence
+SAME = 0.3  # of equal numbers
 _LARGEST = 10**6  # of the numbers in names; a larger one is a hash
 
 
@@ -78,10 +81,14 @@ class Evidence:
         self.pairs = Pairs(s, t, np.arange(len(s)))
 
     @cached_property
-    def kinds(self) -> list[int]:
+    def kinds(self) -> Ints:
         """A number per target unit, equal where signatures are."""
-        numbers: dict[object, int] = {}
-        return [numbers.setdefault(unit.signature, len(numbers)) for unit in self.targets]
+        return _number_all([unit.signature for unit in self.targets])
+
+    @cached_property
+    def concord(self) -> Concord:
+        """What the names on both sides say of order."""
+        return Concord(self.sources, self.targets)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,6 +123,33 @@ class Evidence:
             self._heard = _Heard(pairs, groups, self._numbering.only(pairs.number))
         total = WEIGHT * self._heard.groups.said(belief) + self._heard.numbers.said(belief)
         return np.asarray(total + self.prior[pairs.number])
+
+    def judge(self, got: Ints) -> tuple[Ints, Floats]:
+        """Return the target units that have a source unit in `got`, and how well each pair fits the others.
+
+        `got` is the number of the source unit of each target unit, or -1.
+        """
+        target = np.flatnonzero(got >= 0)
+        number = self._number_of[got[target], target]
+        if (number < 0).any():
+            target, number = target[number >= 0], number[number >= 0]
+            got = np.where(np.isin(np.arange(len(got)), target), got, -1)
+        if not len(target):
+            return target, np.zeros(0)
+        total = WEIGHT * self._standing.said(got)[target]
+        total = total + self._numbering.only(number).said(np.ones(len(target)))
+        return target, np.asarray(total + self.prior[number])
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing(self.source_groups, self.target_groups)
+
+    @cached_property
+    def _number_of(self) -> Ints:
+        """The number of each pair by (source unit, target unit), -1 where shapes differ."""
+        numbers = np.full(self.shape, -1)
+        numbers[self.pairs.source, self.pairs.target] = self.pairs.number
+        return numbers
 
     @cached_property
     def _numbering(self) -> _Numbering:
@@ -234,7 +268,7 @@ def _same_numbers(sources: list[Unit], targets: list[Unit], s: Ints, t: Ints) ->
     a, b = of_s[:both, s], of_t[:both, t]
     same = ((a == b) & (a >= 0)).sum(0)
     most = np.maximum((of_s >= 0).sum(0)[s], (of_t >= 0).sum(0)[t])
-    return np.asarray(0.3 * same / np.maximum(most, 1))
+    return np.asarray(SAME * same / np.maximum(most, 1))
 
 
 def _ranks(units: list[Unit]) -> Floats:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from ptools.matching.names import likeness
 from ptools.matching.result import Shape
-from ptools.matching.units import COUNTER, Unit, squeezed
+from ptools.matching.units import COUNTER, Unit, renumbered, squeezed
 
 _NAMES = (("query", "key", "value"), ("key", "value"))
 
@@ -32,11 +32,6 @@ def common_forms(sources: list[Unit], targets: list[Unit]) -> tuple[list[Unit], 
         sources, targets = _upright(sources), _upright(targets)
     sources, targets = _fused(sources, targets), _fused(targets, sources)
     return renumbered(sources), renumbered(targets)
-
-
-def renumbered(units: list[Unit]) -> list[Unit]:
-    """Return the units with their places in this list as numbers."""
-    return [replace(unit, index=index) for index, unit in enumerate(units)]
 
 
 # -- (in, out) and (out, in) ------------------------------------------------------------------------------
@@ -170,12 +165,7 @@ def _same_but_form(source: Unit, target: Unit, turned: bool) -> bool:
     a, b = (squeezed(unit.shapes.get("weight", ())) for unit in (source, target))
     if turned:
         return len(a) == 2 and a == b[::-1] and a != b and bare(source) != bare(target)
-    return (
-        sorted((len(a), len(b)))[0] == 2
-        and len(a) != len(b)
-        and a[0] == b[0]
-        and prod(a) == prod(b)
-    )
+    return min(len(a), len(b)) == 2 and len(a) != len(b) and a[0] == b[0] and prod(a) == prod(b)
 
 
 def bare(unit: Unit) -> bool:

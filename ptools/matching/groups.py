@@ -8,7 +8,7 @@ every group that a name could mean is taken, and the ones that mean something ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-_BESIDE = 2  # a unit and the one before it, a unit and the next: its groups of neighbours only
+BESIDE = 2  # a unit and the one before it, a unit and the next: its groups of neighbours only
 LEAST = 0.03  # the share of a group that tells nothing more
 _PART = 2048  # pairs looked at together: what is computed of them stays in the processor's cache
 
@@ -30,7 +30,7 @@ class Groups:
     """The groups of one side.
 
     count    how many there are; as the number of a group it stands for none
-    of       (columns, units), the numbers of the groups of each unit: `_BESIDE` rows of those of
+    of       (columns, units), the numbers of the groups of each unit: `BESIDE` rows of those of
              neighbours only, then those by name, none last
     named    how many groups by name each unit has
     members  (units, groups) sparse, 1 where a unit is in a group; of the group that stands for none, nothing
@@ -49,10 +49,10 @@ class Groups:
                 (named if by_name else beside)[unit].append(number)
         self.count = len(found)
         self.named = np.array([*map(len, named)], dtype=np.int64)
-        self.of = np.full((_BESIDE + self.named.max(initial=0), len(units)), self.count)
+        self.of = np.full((BESIDE + self.named.max(initial=0), len(units)), self.count)
         for unit in range(len(units)):
             self.of[: len(beside[unit]), unit] = beside[unit]
-            self.of[_BESIDE : _BESIDE + len(named[unit]), unit] = named[unit]
+            self.of[BESIDE : BESIDE + len(named[unit]), unit] = named[unit]
         columns, rows = np.nonzero(self.of < self.count)
         ones = np.ones(len(rows), np.float32)
         shape = len(units), self.count + 1
@@ -115,8 +115,8 @@ class Agreement:
     def _part(self, known: _Known, p: Singles, part: slice) -> Singles:
         """Return what groups say of the pairs of a part."""
         named_a, named_b = self.named_a[part], self.named_b[part]
-        of_a = self.of_a[: _BESIDE + named_a.max(), part]
-        of_b = self.of_b[: _BESIDE + named_b.max(), part]
+        of_a = self.of_a[: BESIDE + named_a.max(), part]
+        of_b = self.of_b[: BESIDE + named_b.max(), part]
         source, target = self.source[part], self.target[part]
         a, scale_a = _without(known.from_t, known.sum_a, known.rows, of_a, source, target, p)
         b, scale_b = _without(known.from_s, known.sum_b, known.columns, of_b, target, source, p)
@@ -166,22 +166,22 @@ def _best(
     Of two groups at least one is by name: that neighbours go to neighbours is not asked here.
     """
     flat, wide = between.ravel(), between.shape[1]
-    best_a = np.zeros((len(of_a) - _BESIDE, of_a.shape[1]), np.float32)
-    best_b = np.zeros((len(of_b) - _BESIDE, of_a.shape[1]), np.float32)
+    best_a = np.zeros((len(of_a) - BESIDE, of_a.shape[1]), np.float32)
+    best_b = np.zeros((len(of_b) - BESIDE, of_a.shape[1]), np.float32)
     places, shares = np.empty(of_b.shape, np.int64), np.empty(of_b.shape, np.float32)
     less = b - np.float32(0.02)  # every share is a little more than nothing
     for k in range(len(of_a)):  # not all at once: one row stays in the cache
-        first = _BESIDE if k < _BESIDE else 0
+        first = BESIDE if k < BESIDE else 0
         np.add(of_b[first:], of_a[k] * wide, out=places[first:])
         both = flat.take(places[first:], out=shares[first:], mode="clip")
         both -= a[k]
         np.maximum(both, b[first:], out=both)
         both -= less[first:]
         both *= scale_b[first:]
-        if k >= _BESIDE:
-            np.multiply(np.maximum.reduce(both, axis=0), scale_a[k], out=best_a[k - _BESIDE])
+        if k >= BESIDE:
+            np.multiply(np.maximum.reduce(both, axis=0), scale_a[k], out=best_a[k - BESIDE])
         both *= scale_a[k]
-        np.maximum(best_b, both[_BESIDE - first :], out=best_b)
+        np.maximum(best_b, both[BESIDE - first :], out=best_b)
     return best_a, best_b
 
 
@@ -200,21 +200,22 @@ def _by_name(units: list[Unit]) -> Iterator[tuple[int, ...]]:
     yield from map(tuple, groups.values())
 
 
-def _descriptions(unit: Unit) -> set[Hashable]:
+def _descriptions(unit: Unit) -> Iterable[Hashable]:
     """Return what the name of a unit says of it, each shared with the others it says the same of."""
     tokens, numbers = unit.tokens, unit.numbers
-    said: set[Hashable] = {("template", unit.template)}
-    said |= {("prefix", tokens[:depth]) for depth in range(1, len(tokens))}
-    said |= {("suffix", unit.path[-depth:]) for depth in (1, 2, 3)}
-    said |= {("end", tokens[-depth:]) for depth in (1, 2)}
-    said |= {("numbers", numbers[:depth]) for depth in range(1, len(numbers) + 1)}
-    said |= {("last numbers", numbers[-depth:]) for depth in (1, 2) if numbers}
-    said |= {("but one", tokens[:i], tokens[i + 1 :]) for i in range(len(tokens))}
-    said |= {("word", token) for token in tokens if not token.isdigit()}
+    said: list[Hashable] = [("template", unit.template)]
+    said += [("prefix", tokens[:depth]) for depth in range(1, len(tokens))]
+    said += [("suffix", unit.path[-depth:]) for depth in (1, 2, 3)]
+    said += [("end", tokens[-depth:]) for depth in (1, 2)]
+    said += [("numbers", numbers[:depth]) for depth in range(1, len(numbers) + 1)]
+    said += [("last numbers", numbers[-depth:]) for depth in (1, 2) if numbers]
+    said += [("but one", tokens[:i], tokens[i + 1 :]) for i in range(len(tokens))]
+    said += [("word", token) for token in tokens if not token.isdigit()]
     tens = tuple(t[:-1] if t.isdigit() and len(t) > 1 else t for t in tokens)  # conv43 is conv 4 3
     if tens != tokens:
-        said |= {("tens", tens), ("first digit", tens[-1]), ("last digit", tokens[-1][-1:])}
-    return said
+        said += [("tens", tens), ("first digit", tens[-1]), ("last digit", tokens[-1][-1:])]
+        said += [("last digits", unit.template, tuple(n % 10 for n in numbers))]
+    return dict.fromkeys(said)
 
 
 def _neighbours(units: list[Unit]) -> Iterator[tuple[int, ...]]:

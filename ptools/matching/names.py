@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 # words that the field uses for one thing; which library uses which is of no matter here
 _SYNONYMS = [
     {"norm", "bn", "ln", "batchnorm", "layernorm", "normalization"},
@@ -27,6 +29,8 @@ _SYNONYMS = [
     {"source", "src"},
     {"target", "tgt", "trg"},
     {"self", "slf"},
+    {"actor", "policy", "pi"},
+    {"critic", "value", "vf"},
     {"cross", "crs"},
 ]
 
@@ -74,3 +78,32 @@ def ordinal(name: str, tokens: Sequence[str]) -> int | None:
     if words & _FIRST:
         return 1
     return 2 if words & _LATER else None
+
+
+_PARTS = [  # of a block, in the order in which data passes through them
+    ({"q", "query", "wq", "queries"}, 1.0),
+    ({"k", "key", "wk", "keys"}, 2.0),
+    ({"v", "value", "wv", "values"}, 3.0),
+    ({"mu", "mean"}, 2.0),
+    ({"logvar", "var", "sigma", "std", "logstd"}, 3.0),
+    ({"cross", "crs"}, 5.0),
+    ({"attn", "attention", "mha", "msa", "self", "slf"}, 4.0),
+    ({"ffn", "ff", "mlp", "feedforward", "feed"}, 6.0),
+]
+_BEFORE, _AFTER = {"before", "pre", "in", "input"}, {"after", "post", "out", "output"}
+
+
+@lru_cache(maxsize=100_000)
+def time(name: str) -> float | None:
+    """Return when a part of a block is passed, against the others of the block, where its name says so."""
+    words = {token.lower() for token in _WORD.findall(name)}
+    if any(word.isdigit() for word in words):
+        return None
+    for those, when in _PARTS:
+        if words & those:
+            if when == 4.0 and words & {"encoder", "enc"}:
+                when = 5.0
+            return when - 0.4 * bool(words & _BEFORE) + 0.4 * bool(words & _AFTER)
+    if words & _FIRST:
+        return 0.5
+    return 9.0 if words & _LATER else None

@@ -7,35 +7,38 @@ is one witness among others: it is heard where names leave a choice. The best of
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations
 from statistics import fmean
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ptools.matching.align import chains
+from ptools.matching.assignment import (
+    Assignment,
+    assign,
+    certain_belief,
+    complete,
+    consistent,
+    in_order,
+    places,
+    score,
+)
 from ptools.matching.blocks import blocks
 from ptools.matching.doubts import doubtful
 from ptools.matching.evidence import Evidence, Floats, Pairs
-from ptools.matching.swaps import changes, swapped
+from ptools.matching.swaps import Change, changes, swapped
 from ptools.matching.units import Unit
 
 LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
 UNTOLD, HALF_TOLD = -6.0, -4.0  # a mean fit below: names have nothing, or little, in common
-ORDER, RANK = 0.7, 1.0  # weights of the order of registration, of neighbours and within one shape
+RANK = 1.0  # weight of the order within one shape
+LEAN = 1.0  # weight of the order that names tell, against the other evidence
+GAIN = 2  # what a change of places must be worth
+MANY, NEARLY = 10, 20  # changes that are tried two at once; a loss above is not tried again
 BUDGET = 12  # groups of units that get a second thought, the worst first
 _UNLIKELY = 5e-3  # a belief below is given up
-
-
-@dataclass
-class Assignment:
-    """Which source unit each target unit gets, and how well that fits."""
-
-    chosen: dict[int, int]  # target unit: source unit
-    score: float
 
 
 def search(evidence: Evidence) -> list[Assignment]:
@@ -59,7 +62,12 @@ def search(evidence: Evidence) -> list[Assignment]:
     better = _improve(evidence, ends[0])
     if better.score > ends[0].score:
         ends.insert(0, better)
-    ends.insert(0, _exchange(evidence, ends[0]))
+    for _ in range(2):
+        changed = _exchange(evidence, ends[0])
+        if changed.score <= ends[0].score:
+            break
+        better = _improve(evidence, changed)
+        ends.insert(0, better if better.score > changed.score else changed)
     told = fmean(_fits(evidence, ends[0]).values())
     if _nameless(evidence.sources) or _nameless(evidence.targets) or told < UNTOLD:
         ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))  # order must speak
@@ -81,7 +89,7 @@ def _by_order(evidence: Evidence) -> Assignment:
     table = np.full(evidence.shape, -np.inf)
     table[pairs.source, pairs.target] = 2.0
     chosen = {j: i for path in chains(table, most=2) for i, j in path}
-    chosen = _complete(evidence, chosen)
+    chosen = complete(evidence, chosen)
     return Assignment(chosen, score(evidence, pairs, chosen))
 
 
@@ -119,6 +127,7 @@ def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> A
     for rising in (0.2, 0.5, 1.0):
         order = along(evidence, pairs, belief) * (trust or 0.05 * rising)
         order -= RANK * (1 if trust else 0.1) * evidence.displaced[pairs.number]
+        order += LEAN * rising * evidence.concord.lean(belief, pairs.source, pairs.target)
         for _ in range(3):
             weights = evidence.weigh(belief, pairs) + order
             before = belief
@@ -130,6 +139,7 @@ def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> A
             pairs, belief = pairs.only(keep), belief[keep]
             weights, order = weights[keep], order[keep]
     chosen = assign(evidence, pairs, weights)
+    order += LEAN * evidence.concord.lean(certain_belief(pairs, chosen), pairs.source, pairs.target)
     for _ in range(3):
         belief = 0.8 * certain_belief(pairs, chosen) + 0.2 * belief
         weights = evidence.weigh(belief, pairs) + order
@@ -137,21 +147,8 @@ def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> A
         if again == chosen:
             break
         chosen = again
-    chosen = _complete(evidence, chosen)
+    chosen = complete(evidence, chosen)
     return Assignment(chosen, score(evidence, evidence.pairs, chosen))
-
-
-def consistent(evidence: Evidence, pairs: Pairs, weights: Floats, sharpness: float = 1.0) -> Floats:
-    """Return beliefs that add up to at most 1 for every unit of either side."""
-    n, m = evidence.shape
-    s, t = pairs.source, pairs.target
-    most = np.full(m, -np.inf)
-    np.maximum.at(most, t, weights)
-    p = np.exp(sharpness * (weights - most[t]))
-    for _ in range(6):
-        p = p / np.maximum(np.bincount(t, p, m)[t], 1e-12)
-        p = p / np.maximum(np.bincount(s, p, n)[s], 1)
-    return np.asarray(p)
 
 
 def along(evidence: Evidence, pairs: Pairs, belief: Floats) -> Floats:
@@ -163,89 +160,6 @@ def along(evidence: Evidence, pairs: Pairs, belief: Floats) -> Floats:
         rows, columns = zip(*path, strict=True)
         value[list(rows), list(columns)] = 1 / (1 + 0.25 * number)
     return np.asarray(value[pairs.source, pairs.target])
-
-
-def assign(evidence: Evidence, pairs: Pairs, weights: Floats) -> dict[int, int]:
-    """Return the one-to-one assignment of the greatest weight, {target unit: source unit}."""
-    chosen: dict[int, int] = {}
-    classes: dict[object, list[int]] = defaultdict(list)
-    for k, t in enumerate(pairs.target.tolist()):
-        classes[evidence.targets[t].signature].append(k)
-    for members in classes.values():
-        ks = np.array(members)
-        s, row = np.unique(pairs.source[ks], return_inverse=True)
-        t, column = np.unique(pairs.target[ks], return_inverse=True)
-        costs = np.full((len(s), len(t)), 1e6)
-        costs[row, column] = -weights[ks]
-        for i, j in zip(*linear_sum_assignment(costs), strict=True):
-            if costs[i, j] < 1e5:
-                chosen[int(t[j])] = int(s[i])
-    return chosen
-
-
-def _complete(evidence: Evidence, chosen: dict[int, int]) -> dict[int, int]:
-    """Give what is left on both sides to each other: beliefs may have been given up too early."""
-    taken = np.zeros(evidence.shape[0], dtype=bool)
-    taken[list(chosen.values())] = True
-    filled = np.zeros(evidence.shape[1], dtype=bool)
-    filled[list(chosen)] = True
-    pairs = evidence.pairs
-    left = ~taken[pairs.source] & ~filled[pairs.target]
-    if not left.any():
-        return chosen
-    sure = certain_belief(pairs, chosen) > 0
-    among = left[left | sure]
-    pairs = pairs.only(left | sure)
-    weights = evidence.weigh(np.where(among, 0.0, 1.0), pairs)
-    return chosen | assign(evidence, pairs.only(among), weights[among])
-
-
-def certain_belief(pairs: Pairs, chosen: dict[int, int]) -> Floats:
-    """Return 1 for the pairs that were chosen, 0 for the others."""
-    if not chosen or not len(pairs.target):
-        return np.zeros(len(pairs.target))
-    got = np.full(max(int(pairs.target.max()), *chosen) + 1, -1)
-    got[list(chosen)] = list(chosen.values())
-    return np.asarray(got[pairs.target] == pairs.source, dtype=float)
-
-
-def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
-    """Return how well an assignment fits itself: every pair judged by all the others."""
-    whole = np.full(evidence.shape[1], -1)
-    whole[list(chosen)] = list(chosen.values())
-    known = evidence.scores.get(whole.tobytes())  # the search and the decision ask for many twice
-    if known is None:
-        only = pairs.only(certain_belief(pairs, chosen) > 0)
-        fit = evidence.weigh(np.ones(len(only.source)), only).sum() + 8 * len(only.source)
-        order = ORDER * in_order(chosen) + 0.4 * _ranked(evidence, chosen)
-        known = float(fit + (order if evidence.registered else 0.5 * order))
-        evidence.scores[whole.tobytes()] = known
-    return known
-
-
-def in_order(chosen: dict[int, int]) -> float:
-    """Return how well an assignment keeps neighbours: 1 for each next that stays the next."""
-    sources = [chosen[t] for t in sorted(chosen)]
-    rank = {s: number for number, s in enumerate(sorted(sources))}
-    kept = 0.0
-    for a, b in pairwise(sources):
-        step = rank[b] - rank[a]
-        if step == 1:
-            kept += 1 if b == a + 1 else 0.9  # others were passed over
-        else:
-            kept += 0.7 if step == -1 else 0.3 if step > 0 else 0
-    return kept
-
-
-def _ranked(evidence: Evidence, chosen: dict[int, int]) -> int:
-    """Return how many units follow the one before them that has the same shapes, on both sides."""
-    last: dict[int, int] = {}
-    kept = 0
-    for t in sorted(chosen):
-        signature = evidence.kinds[t]
-        kept += last.get(signature, chosen[t]) < chosen[t]
-        last[signature] = chosen[t]
-    return kept
 
 
 # -- second thoughts: what would the others say of these? -----------------------------------------------
@@ -270,24 +184,40 @@ def _improve(evidence: Evidence, end: Assignment) -> Assignment:
 
 def _exchange(evidence: Evidence, end: Assignment) -> Assignment:
     """Let roles and parts change places while that fits better."""
-    chosen, best = end.chosen, score(evidence, evidence.pairs, end.chosen)
+    best, tried = end, changes(evidence, end.chosen)
     for _ in range(6):
-        gains: list[tuple[float, int, dict[int, int]]] = []
-        for change in changes(evidence, chosen):
-            other = swapped(chosen, change)
-            gains.append((score(evidence, evidence.pairs, other) - best, len(gains), other))
-        gain, _, other = max(gains, default=(0.0, 0, chosen))
-        if gain < 6:
+        ways = _tried(evidence, best, tried)
+        ways += _tried(evidence, best, _two_at_once([way for _, way, _ in ways[:MANY]]))
+        gain, _, other = max(ways, key=lambda way: way[0], default=(0.0, [], best))
+        if gain < GAIN:
             break
-        chosen, best = other, best + gain
-    return Assignment(chosen, best)
+        best, tried = other, [way for loss, way, _ in ways if loss > -NEARLY]
+    return best
+
+
+def _tried(
+    evidence: Evidence, end: Assignment, tried: list[Change]
+) -> list[tuple[float, Change, Assignment]]:
+    """Return what each change gains, and what it makes, the best first."""
+    ways = []
+    for change in tried:
+        chosen = swapped(end.chosen, change)
+        value = score(evidence, evidence.pairs, chosen)
+        ways.append((value - end.score, change, Assignment(chosen, value)))
+    return sorted(ways, key=lambda way: -way[0])
+
+
+def _two_at_once(tried: list[Change]) -> list[Change]:
+    """Return the pairs of changes that concern different units."""
+    units = [{t for t, _ in change} for change in tried]
+    both = combinations(range(len(tried)), 2)
+    return [tried[i] + tried[j] for i, j in both if not units[i] & units[j]]
 
 
 def _fits(evidence: Evidence, end: Assignment) -> dict[int, float]:
     """Return how well the pair of each target unit fits the others."""
-    only = evidence.pairs.only(certain_belief(evidence.pairs, end.chosen) > 0)
-    weights = evidence.weigh(np.ones(len(only.source)), only)
-    return dict(zip(only.target.tolist(), weights.tolist(), strict=True))
+    target, weights = evidence.judge(places(evidence, end.chosen))
+    return dict(zip(target.tolist(), weights.tolist(), strict=True))
 
 
 def _reconsider(evidence: Evidence, end: Assignment, members: set[int]) -> Assignment:
@@ -302,8 +232,10 @@ def _reconsider(evidence: Evidence, end: Assignment, members: set[int]) -> Assig
     belief = np.where(among, 0.0, 1.0)
     for sharpness in (0.6, 1.0, 1.0, 2.0):
         weights = evidence.weigh(belief, pairs)
+        weights += LEAN * evidence.concord.lean(belief, pairs.source, pairs.target)
         placed = consistent(evidence, pairs.only(among), weights[among], sharpness)
         belief[among] = placed
     weights = evidence.weigh(belief, pairs)
-    chosen = _complete(evidence, kept | assign(evidence, pairs.only(among), weights[among]))
+    weights += LEAN * evidence.concord.lean(belief, pairs.source, pairs.target)
+    chosen = complete(evidence, kept | assign(evidence, pairs.only(among), weights[among]))
     return Assignment(chosen, score(evidence, evidence.pairs, chosen))

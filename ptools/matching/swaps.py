@@ -14,12 +14,19 @@ from itertools import pairwise
 from ptools.matching.evidence import Evidence
 from ptools.matching.units import Unit
 
-Change = list[tuple[int, int]]  # target units that change places
+Change = list[tuple[int, int]]  # (target unit, the one whose source unit it gets)
 
 
-def changes(evidence: Evidence, chosen: dict[int, int]) -> Iterator[Change]:
-    """Yield every change of places that leaves the shapes as they are."""
-    units = [evidence.targets[t] for t in sorted(chosen)]
+def changes(evidence: Evidence, chosen: dict[int, int]) -> list[Change]:
+    """Return every change of places that leaves the shapes as they are, by the names of either side."""
+    found = list(_changes([evidence.targets[t] for t in sorted(chosen)]))
+    where = {s: t for t, s in chosen.items()}
+    for change in _changes([evidence.sources[s] for s in sorted(where)]):
+        found.append([(where[a], where[b]) for a, b in change])
+    return list({tuple(sorted(change)): change for change in found}.values())
+
+
+def _changes(units: list[Unit]) -> Iterator[Change]:
     found: dict[object, Change] = defaultdict(list)
     for a, b in _of_one_parent(units):
         found["role", a.path[-1], b.path[-1]].append((a.index, b.index))
@@ -27,16 +34,53 @@ def changes(evidence: Evidence, chosen: dict[int, int]) -> Iterator[Change]:
         found["template", a.template, b.template].append((a.index, b.index))
     for a, b, parts in _of_two_parts(units):
         found["part", *parts].append((a.index, b.index))
+        (*_, one), (*parent, other) = parts
+        for near in dict.fromkeys((tuple(parent[-1:]), tuple(parent[-2:]))):
+            found["parts", near, one, other].append((a.index, b.index))
+    for a, b in _of_one_template(units):
+        end = a.template[a.template.index("#") :]
+        found["numbers", a.numbers, b.numbers, end].append((a.index, b.index))
     covered = {t for change in found.values() for both in change for t in both}
     for a, b in _alike(units, lambda unit: unit.signature):
         if a.index not in covered or b.index not in covered:
             found["alone", a.index, b.index].append((a.index, b.index))
-    seen: set[tuple[tuple[int, int], ...]] = set()
-    for change in found.values():
-        key = tuple(sorted(change))
-        if key not in seen:
-            seen.add(key)
-            yield change
+    swaps = [both + [(b, a) for a, b in both] for both in found.values()]
+    turns = [turn for units in _families(units) for turn in _turns(units)]
+    yield from swaps
+    yield from _joined(turns)
+
+
+def _families(units: list[Unit]) -> Iterator[list[Unit]]:
+    """Yield the units of one parent that have the same shapes, where there are a few."""
+    families: dict[object, list[Unit]] = defaultdict(list)
+    for unit in units:
+        families[unit.path[:-1], unit.signature].append(unit)
+    yield from (family for family in families.values() if 3 <= len(family) <= 6)
+
+
+def _turns(family: list[Unit]) -> Iterator[list[Unit]]:
+    """Yield runs of three and more, to be turned by one place: one of them stands elsewhere."""
+    for first in range(len(family)):
+        for end in range(first + 3, len(family) + 1):
+            yield family[first:end]
+            yield family[first:end][::-1]
+
+
+def _joined(turns: list[list[Unit]]) -> Iterator[Change]:
+    """Yield turns, those of units with the same names as one."""
+    found: dict[object, Change] = defaultdict(list)
+    for turn in turns:
+        places = [unit.index for unit in turn]
+        both = list(zip(places, places[1:] + places[:1], strict=True))
+        found[tuple(unit.path[-1] for unit in turn)].extend(both)
+    yield from found.values()
+
+
+def _of_one_template(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
+    """Yield units that differ in their numbers only."""
+    for a, b in _alike(units, lambda unit: (unit.template, unit.signature)):
+        if a.numbers:
+            yield a, b
 
 
 def _of_one_parent(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
@@ -62,7 +106,9 @@ def _alike(units: list[Unit], description: Callable[[Unit], object]) -> Iterator
             yield from pairwise(group)
 
 
-def _of_two_parts(units: list[Unit]) -> Iterator[tuple[Unit, Unit, tuple[object, object]]]:
+def _of_two_parts(
+    units: list[Unit],
+) -> Iterator[tuple[Unit, Unit, tuple[tuple[str, ...], tuple[str, ...]]]]:
     """Yield the units of two neighbouring parts that stand in the same place there."""
     children: dict[tuple[str, ...], dict[str, dict[tuple[str, ...], Unit]]] = {}
     for unit in units:
@@ -82,4 +128,4 @@ def _of_two_parts(units: list[Unit]) -> Iterator[tuple[Unit, Unit, tuple[object,
 
 def swapped(chosen: dict[int, int], change: Change) -> dict[int, int]:
     """Return the assignment after a change of places."""
-    return chosen | {a: chosen[b] for a, b in change} | {b: chosen[a] for a, b in change}
+    return chosen | {t: chosen[other] for t, other in change}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -88,7 +88,49 @@ def units(state: Mapping[str, Shape]) -> list[Unit]:
         unit = found.setdefault(path, Unit(path, len(found)))
         unit.roles[role] = key
         unit.shapes[role] = tuple(shape)
-    return list(found.values())
+    return renumbered(_with_biases(list(found.values())))
+
+
+def renumbered(units: list[Unit]) -> list[Unit]:
+    """Return the units with their places in this list as numbers."""
+    return [replace(unit, index=index) for index, unit in enumerate(units)]
+
+
+def _with_biases(units: list[Unit]) -> list[Unit]:
+    """Return the units with each bias that stands beside the module of its weight put into it."""
+    below: dict[tuple[str, ...], list[Unit]] = {}
+    for unit in units:
+        for depth in range(1, len(unit.path)):
+            below.setdefault(unit.path[:depth], []).append(unit)
+    gone: set[int] = set()
+    for unit in units:
+        inside = below.get(unit.path, [])
+        if (
+            list(unit.shapes) == ["bias"]
+            and len(inside) == 1
+            and list(inside[0].shapes) == ["weight"]
+        ):
+            (module,) = inside
+            shape = module.shapes["weight"]
+            if len(shape) > 1 and unit.shapes["bias"] in ((shape[0],), (shape[-1],)):
+                module.roles |= unit.roles
+                module.shapes |= unit.shapes
+                gone.add(unit.index)
+    return [unit for unit in units if unit.index not in gone]
+
+
+def counted(units: list[Unit]) -> list[Unit]:
+    """Return units that were sorted as text in the order of their numbers: layer 2 before layer 10."""
+    keys = [
+        [
+            (int(t), "") if t.isdigit() else (-1, t)
+            for part in u.path
+            for t in re.split(r"(\d+)", part)
+        ]
+        for u in units
+    ]
+    places = sorted(range(len(units)), key=lambda i: keys[i])
+    return renumbered([units[i] for i in places])
 
 
 def _families(state: Mapping[str, Shape]) -> dict[str, set[str]]:

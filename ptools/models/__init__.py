@@ -4,6 +4,13 @@ cnn, cnn(classes=100)           registered: by ptools, or by a plugin under ptoo
 resnet18, torchvision:resnet18  of torchvision.models, without pretrained weights
 net.py:Net                      a class or function in a file
 package.module:Net(width=32)    the same in an importable module; arguments are literals
+
+    build, prepare        the model of a name
+    Blueprint, blueprint  all it takes to build a trained network again
+    initialise, parts     weights, dropout, lazy layers of one that is built
+    heads                 its last layer: found, replaced, added to
+    zoo, pretrained       torchvision's models and their weights
+    small, classics       the registered ones
 """
 
 from __future__ import annotations
@@ -17,12 +24,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptools import registry
-from ptools.errors import PtoolsError, UsageError, cause, suggestion
+from ptools.errors import PtoolsError, UsageError, cause
+from ptools.models import zoo
+from ptools.models.blueprint import Blueprint
+from ptools.models.parts import initialise
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["BuildError", "build", "place", "prepare"]
+__all__ = [
+    "Blueprint",
+    "BuildError",
+    "build",
+    "initialise",
+    "is_sized",
+    "literals",
+    "place",
+    "prepare",
+]
 
 _SPEC = re.compile(
     r"((?P<place>[^:()]+):)?(?P<name>[A-Za-z_][\w.-]*)(?P<arguments>\(.*\))?", re.DOTALL
@@ -95,6 +114,29 @@ def place(spec: str) -> str | None:
     return match["place"] if match and match["place"] != "torchvision" else None
 
 
+def is_sized(spec: str) -> bool:
+    """Return whether `build` gives this model the classes it is asked for; a class of yours has its own."""
+    name, named = literals(spec)
+    return name is not None and not {"classes", "num_classes"} & set(named)
+
+
+def literals(spec: str) -> tuple[str | None, dict[str, Any]]:
+    """Return name and named arguments of a registered or torchvision model; None for one of yours."""
+    match = _SPEC.fullmatch(spec)
+    if not match or match["place"] not in (None, "torchvision"):
+        return None, {}
+    return match["name"], _literals(spec, match["arguments"] or "()")[1]
+
+
+def with_arguments(spec: str, **named: Any) -> str:
+    """Return the spec of a registered or torchvision model with more arguments; its own have precedence."""
+    name, given = literals(spec)
+    if name is None:
+        raise UsageError(f"'{spec}' is a class of yours; write its arguments into its name.")
+    text = ", ".join(f"{key}={value!r}" for key, value in (named | given).items())
+    return f"{name}({text})" if text else name
+
+
 def _maker(spec: str, classes: int | None, shape: tuple[int, ...] | None) -> Callable[[], Any]:
     match = _SPEC.fullmatch(spec)
     if not match:
@@ -107,7 +149,7 @@ def _maker(spec: str, classes: int | None, shape: tuple[int, ...] | None) -> Cal
     found = registry.owners(registry.MODELS)
     if not match["place"] and match["name"] in found:
         return _registered(found[match["name"]], classes, shape, positional, named)
-    return _torchvision(match["name"], classes, positional, named, known=list(found))
+    return zoo.maker(match["name"], classes, shape, positional, named, known=list(found))
 
 
 def _registered(
@@ -124,41 +166,6 @@ def _registered(
             f"model '{plugin.name}' is for images of channels x height x width, such as 3x32x32."
         )
     return partial(registry.load(plugin), outputs, shape, *positional, **named)
-
-
-def _torchvision(
-    name: str,
-    classes: int | None,
-    positional: list[Any],
-    named: dict[str, Any],
-    known: list[str],
-) -> Callable[[], Any]:
-    """Return what builds a model of torchvision without weights: nothing is downloaded."""
-    import inspect
-    import warnings
-
-    from torchvision import models
-
-    names = models.list_models()
-    if name not in names:
-        close = suggestion(name, known + names) or " See: ptools list models"
-        raise UsageError(f"no model is called '{name}'.{close}")
-    maker = models.get_model_builder(name)
-    default: dict[str, Any] = {"weights": None, "weights_backbone": None}
-    if classes is not None:
-        default["num_classes"] = classes
-    signature = inspect.signature(maker).parameters
-    flexible = any(p.kind is p.VAR_KEYWORD for p in signature.values())
-    for key, value in default.items():
-        if key in signature or (key == "num_classes" and flexible):
-            named.setdefault(key, value)
-
-    def make() -> Any:
-        with warnings.catch_warnings():  # GoogLeNet and Inception announce another initialisation
-            warnings.simplefilter("ignore", FutureWarning)
-            return maker(*positional, **named)
-
-    return make
 
 
 def _literals(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:

@@ -16,19 +16,28 @@ from ptools.files import failed
 
 
 class EventFile:
-    """The event file of one run. Every method raises FileError where the disk says no."""
+    """The event file of one run. Every method raises FileError where the disk says no.
 
-    def __init__(self, folder: Path) -> None:
+    `known` is how many bytes of the folder's last file are those of a run that goes on: what came after
+    them is cut, a torn record or a point that will come again.
+    """
+
+    def __init__(self, folder: Path, known: int | None = None) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self.path = folder / f"events.out.tfevents.{time():.0f}.ptools"
+        old = sorted(folder.glob("events.out.tfevents.*.ptools")) if known else []
+        going_on = bool(old) and known is not None and old[-1].stat().st_size >= known
+        self.path = old[-1] if going_on else folder / f"events.out.tfevents.{time():.0f}.ptools"
+        self.whole = known or 0 if going_on else 0  # bytes that are records
         try:
-            self.records = RecordWriter(self.path.open("wb"))
+            if going_on:
+                os.truncate(self.path, self.whole)
+            self.records = RecordWriter(self.path.open("ab" if going_on else "wb"))
         except OSError as error:
             raise failed("write", self.path, error) from error
-        self.whole = 0  # bytes that are records
-        self._write(Event(wall_time=time(), file_version="brain.Event:2"))
+        if not going_on:
+            self._write(Event(wall_time=time(), file_version="brain.Event:2"))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write one value per tag at `step`; TensorBoard sees them at once."""

@@ -2,54 +2,63 @@
 
 prepare(data, model, ...)    a Session: the images, the model built for them and tried on them
 Session.run(...)             train, keep the best weights, measure them once
-Run                          what came of it, and where it is
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptools import data as datasets
-from ptools import files, models, training
+from ptools import files, output, registry, training
 from ptools.data import ImageSet
-from ptools.training import Epoch, Running, Settings
+from ptools.errors import PtoolsError, UsageError
+from ptools.training import hardware, memory, optim, parallel
+from ptools.training.distributed import ALONE, Team
+from ptools.training.folder import RunFolder
+from ptools.training.history import Epoch
+from ptools.training.loop import Custom, Diverged, Training
+from ptools.training.run import Run
+from ptools.training.scoring import Measured, Stopped
+from ptools.training.settings import DataOptions, Settings
+from ptools.training.signals import Stop
+from ptools.training.sources import Statistics
+from ptools.training.step import Running
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ptools.training.folder import RunFolder
+    from ptools.models import Blueprint
 
-__all__ = ["Run", "Session", "prepare"]
+__all__ = ["Session", "prepare"]
 
-
-@dataclass(frozen=True)
-class Run:
-    """What a training run measured and where it left it."""
-
-    folder: str
-    data: str
-    model: str
-    parameters: int
-    epochs: list[Epoch]
-    best_epoch: int | None
-    test_loss: float | None
-    test_accuracy: float | None  # 0..1, of the best weights
-    test_images: int
-    interrupted: bool = False
+Watch = Callable[[Running | Epoch], object]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Session:
-    """A model on its device that takes the images; `data` and `model` are what was asked for."""
+    """A model on its device that takes the images; `data` and `model` are what was asked for.
+
+    `custom` is what finetune does differently, `about` goes into config.json, `resumed` is what last.pt
+    of `folder` held where a run goes on.
+    """
 
     data: str
     model: str
     images: ImageSet
     net: nn.Module
     settings: Settings
+    blueprint: Blueprint
+    statistics: Statistics
+    options: DataOptions = field(default_factory=DataOptions)
+    team: Team = ALONE
+    custom: Custom = field(default_factory=Custom)
+    about: dict[str, Any] = field(default_factory=dict)
+    resumed: dict[str, Any] | None = None
+    folder: Path | None = None
+    told: set[str] = field(default_factory=set)  # the bad pictures
 
     def run(
         self,
@@ -57,71 +66,275 @@ class Session:
         out: Path | None = None,
         force: bool = False,
         about: Mapping[str, Any] | None = None,
-        watch: Callable[[Running | Epoch], None] = lambda _: None,
-        on_start: Callable[[ImageSet, nn.Module, Path], None] = lambda *_: None,
+        watch: Watch = lambda _: None,
+        on_start: Callable[[Session, Path], object] = lambda *_: None,
     ) -> Run:
         """Train, keep the best weights, measure them once on the test images.
 
-        `about` goes into config.json; `watch` is called after every batch and every epoch. Ctrl-C ends
-        it early, and the Run says so. Raises FileError, PtoolsError.
+        `about` goes into config.json; `watch` is called after every batch and every epoch. Ctrl-C and
+        SIGTERM end it after the iteration, and the Run says so. Raises FileError, PtoolsError.
         """
-        from ptools.training.folder import RunFolder
+        self.about |= about or {}
+        with Stop().listening() as stop:
+            found = self._training(stop)
+            folder = self._claim(out, force=force)
+            kept = self._folder(folder)
+            measured, whole = None, False
+            try:
+                on_start(self, folder)
+                whole = self._train(found, kept, watch)
+                if whole:
+                    measured = self._measure(found, kept)
+            except Stopped:
+                whole = False
+            except Diverged as error:
+                raise Diverged(f"{error}{_saved(found, folder)}") from error
+            finally:
+                found.release()
+                if kept:
+                    kept.close()
+        return self._outcome(found, folder, measured, interrupted=not whole)
 
-        name = _name(self.data, self.model)
-        folder = files.claim(out, force=force) if out else files.claim_next(Path("runs"), name)
-        kept = RunFolder(folder, self.images, self.net, self.model, self.settings, about)
-        loss = accuracy = None
-        interrupted = False
+    def _training(self, stop: Stop) -> Training:
+        if self.settings.find_lr and not self.resumed:
+            from ptools.training import finding
+
+            lr = finding.find(self).lr
+            self.settings = replace(self.settings, lr=lr, find_lr=False)
+        found = Training(
+            self.net,
+            self.images,
+            self.settings,
+            statistics=self.statistics,
+            custom=self.custom,
+            team=self.team,
+            stop=stop,
+        )
+        if self.resumed:
+            found.load(self.resumed)
+        return found
+
+    def _claim(self, out: Path | None, *, force: bool) -> Path:
+        """Return the folder to write to; rank 0 makes it, and all learn of its name or its error."""
+        found: tuple[Path | None, PtoolsError | None] = (self.folder, None)
+        if self.team.main and self.folder is None:
+            try:
+                name = _name(self.data, self.model)
+                made = files.claim(out, force=force) if out else None
+                found = made or files.claim_next(Path("runs"), name), None
+            except PtoolsError as error:
+                found = None, error
+        folder, refused = self.team.shared(found)
+        if refused is not None:
+            raise refused
+        return folder  # type: ignore[no-any-return]
+
+    def _folder(self, folder: Path) -> RunFolder | None:
+        if not self.team.main:
+            return None
+        return RunFolder(folder, self.config(), self._beside(), resumed=self.resumed)
+
+    def _train(self, found: Training, kept: RunFolder | None, watch: Watch) -> bool:
+        """Train to the end; return whether it came there."""
+
+        def on_epoch(epoch: Epoch) -> None:
+            weights = found.weights()  # all processes take part
+            if kept:
+                kept.keep(epoch, weights)
+            self._check_pictures(found)
+            watch(epoch)
+
+        save = kept.save if kept else lambda _: None
         try:
-            on_start(self.images, self.net, folder)
-            training.fit(
-                self.net,
-                self.images,
-                self.settings,
-                on_batch=watch,
-                on_epoch=lambda epoch: watch(kept.keep(epoch)),
-            )
-            loss, accuracy = kept.test()
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            kept.close()
-        return _outcome(kept, loss, accuracy, interrupted)
+            return found.run(on_batch=watch, on_epoch=on_epoch, save=save)
+        except memory.errors() as error:
+            found.forget()
+            raise memory.explained(error, self.net, self.images, self.settings) from error
+
+    def _check_pictures(self, found: Training) -> None:
+        """Say which pictures could not be decoded while they were streamed; stop under --strict."""
+        bad = {p: why for b in (found.train, found.val) for p, why in getattr(b, "bad", {}).items()}
+        if bad and self.options.strict:
+            path, why = next(iter(bad.items()))
+            raise PtoolsError(f"{path}: {why}; --strict stops at it.")
+        for path in sorted(set(bad) - self.told):
+            output.note(f"left out: {path}: {bad[path]}")
+        self.told |= set(bad)
+
+    def _measure(self, found: Training, kept: RunFolder | None) -> tuple[str, Measured] | None:
+        """Measure the kept weights, as predict will use them: in fp32. None without images for it."""
+        on, batches = ("test", found.test) if found.test is not None else ("val", found.val)
+        if batches is None:
+            if kept:
+                kept.finish(None, None, self.images.classes, found.seconds)
+            return None
+        weights = kept.best_weights() if kept else None
+        parallel.put(self.net, weights, self.settings, self.team)
+        measured = found.score(batches, confusion=True)
+        if kept:
+            kept.finish(on, measured, self.images.classes, found.seconds)
+        return on, measured
+
+    def config(self) -> dict[str, Any]:
+        """Return what config.json holds: enough to prepare the same session again."""
+        mean, std = self.statistics
+        counts = {
+            name: len(part) if (part := getattr(self.images, name)) is not None else 0
+            for name in ("train", "val", "test")
+        }
+        return {
+            "data": self.data,
+            "model": self.model,
+            **asdict(self.settings),
+            **self.options.document(),
+            "blueprint": self.blueprint.document(),
+            "mean": mean,
+            "std": std,
+            "images": counts,
+            **self.about,
+        }
+
+    def _beside(self) -> dict[str, Any]:
+        mean, std = self.statistics
+        return {
+            "blueprint": self.blueprint.document(),
+            "model": self.model,
+            "classes": list(self.images.classes),
+            "shape": list(self.images.shape),
+            "mean": mean,
+            "std": std,
+            "geometry": self.images.how.document(),
+            "data": self.images.name,
+            "loss": self.settings.loss,
+        }
+
+    def _outcome(
+        self,
+        found: Training,
+        folder: Path,
+        measured: tuple[str, Measured] | None,
+        *,
+        interrupted: bool,
+    ) -> Run:
+        on, scores = measured or (None, None)
+        test = scores if on == "test" else None
+        return Run(
+            folder=str(folder),
+            data=self.images.name,
+            model=self.model,
+            parameters=sum(p.numel() for p in self.net.parameters()),
+            epochs=found.history,
+            best_epoch=found.best_epoch,
+            test_loss=test.loss if test else None,
+            test_accuracy=test.accuracy if test else None,
+            test_images=len(self.images.test) if self.images.test is not None else 0,
+            interrupted=interrupted,
+            measured_on=on,
+            accuracy=scores.accuracy if scores else None,
+            loss=scores.loss if scores else None,
+            images=scores.images if scores else 0,
+            seconds=found.seconds,
+            best=str(folder / "best.pt") if found.history else None,
+            ended=found.ended,
+            per_class=scores.per_class(self.images.classes) if scores else [],
+            confusion=scores.confusion if scores else None,
+        )
 
 
 def prepare(
-    data: str, model: str, *, epochs: int, batch_size: int, lr: float, seed: int, device: str
+    data: str,
+    model: str,
+    settings: Settings,
+    *,
+    options: DataOptions | None = None,
+    head: str | None = None,
+    dropout: float | None = None,
+    statistics: Statistics | None = None,
+    team: Team = ALONE,
 ) -> Session:
     """Load the images, build the model for them and try it on two. Nothing is written.
 
-    Raises UsageError, PluginError.
+    `statistics` are mean and std for the normalisation: those of the images where none are given, and
+    none at all under the plain recipe. Raises UsageError, PluginError.
     """
-    training.share_cores()
+    from ptools import models
+
+    options = options or DataOptions()
+    images, settings = _ready(data, settings, options, team)
+    size = images.shape
+    blueprint = models.Blueprint(
+        model, len(images.classes), size, head=head, dropout=dropout or settings.dropout
+    )
+    net = blueprint.build()
+    models.initialise(net, settings.init)
+    mean, std = [0.0] * size[0], [1.0] * size[0]
+    if settings.normalise:
+        mean, std = statistics or images.statistics()
+    place = _place(data)
+    return _tried(
+        Session(place, model, images, net, settings, blueprint, (mean, std), options, team)
+    )
+
+
+def loaded(data: str, settings: Settings, options: DataOptions, team: Team) -> ImageSet:
+    """Load the images: rank 0 first, which may download them."""
+    if team.main:
+        images = datasets.load(data, seed=settings.seed, workers=settings.workers, **vars(options))
+    team.gather(None)
+    if not team.main:
+        images = datasets.load(data, seed=settings.seed, workers=settings.workers, **vars(options))
+    return images
+
+
+def _ready(
+    data: str, settings: Settings, options: DataOptions, team: Team
+) -> tuple[ImageSet, Settings]:
+    """Load the images and seed everything; refuse settings that cannot be before anything costs time."""
+    from ptools.data import augment
+
+    hardware.share_cores()
+    optim.parse_schedule(settings.schedule)
+    augment.parse(settings.augment)
+    settings = replace(settings, device=hardware.pick_device(settings.device))
+    images = loaded(data, settings, options, team)
+    if settings.patience is not None and images.val is None:
+        raise UsageError("--patience needs validation images to look at; give --val 0.1.")
+    hardware.seed(settings.seed, deterministic=settings.deterministic)
+    return images, settings
+
+
+def _tried(session: Session) -> Session:
+    """Move the model to its device and layout, and try it."""
     import torch
 
-    settings = Settings(
-        epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, device=training.pick_device(device)
-    )
-    images = datasets.load(data)
-    torch.manual_seed(seed)
-    net = models.build(model, classes=len(images.classes), shape=images.shape).to(settings.device)
-    training.check(net, images, settings)
-    return Session(data, model, images, net, settings)
+    session.settings = hardware.decide(session.settings, session.net, session.images.shape)
+    if session.settings.shard:  # too large for one device: tried on the CPU
+        training.check(session.net, session.images, replace(session.settings, device="cpu"))
+        return session
+    session.net.to(session.settings.device)
+    if session.settings.channels_last:
+        session.net.to(memory_format=torch.channels_last)
+        try:
+            training.check(session.net, session.images, session.settings)
+            return session
+        except UsageError:  # x.view(len(x), -1) after a convolution wants the other layout
+            session.net.to(memory_format=torch.contiguous_format)
+            session.settings = replace(session.settings, channels_last=False)
+    training.check(session.net, session.images, session.settings)
+    return session
 
 
-def _outcome(run: RunFolder, loss: float | None, accuracy: float | None, interrupted: bool) -> Run:
-    return Run(
-        folder=str(run.folder),
-        data=run.images.name,
-        model=run.model,
-        parameters=sum(p.numel() for p in run.net.parameters()),
-        epochs=run.epochs,
-        best_epoch=run.best.epoch if run.best else None,
-        test_loss=loss,
-        test_accuracy=accuracy,
-        test_images=len(run.images.test),
-        interrupted=interrupted,
-    )
+def _saved(found: Training, folder: Path) -> str:
+    if not found.history:
+        return ""
+    return f" The weights of epoch {found.best_epoch} are in {folder / 'best.pt'}."
+
+
+def _place(data: str) -> str:
+    """Return where a folder or file of data lies, for whoever goes on from another folder."""
+    if data in registry.owners(registry.DATASETS) or not Path(data).exists():
+        return data
+    return str(Path(data).resolve())
 
 
 def _name(data: str, model: str) -> str:

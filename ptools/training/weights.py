@@ -10,7 +10,7 @@ of is loaded, what is likely only when it is accepted, what is ambiguous never.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,11 +91,17 @@ class _Plan:
 
 
 def load_into(
-    model: nn.Module, path: Path, *, key: str | None = None, accept_likely: bool = False
+    model: nn.Module,
+    path: Path,
+    *,
+    key: str | None = None,
+    accept_likely: bool = False,
+    leave: Collection[str] = (),
 ) -> Loaded:
     """Fill `model` from a checkpoint; nothing in it is run. The dtypes stay the model's.
 
-    `key` names the state_dict in a file of several. The model's lazy layers must have run once.
+    `key` names the state_dict in a file of several. What lies in the modules `leave` stays new, whatever
+    the file has for it. The model's lazy layers must have run once.
     Raises FileError where the file cannot be read, UsageError on a wrong `key`, PtoolsError where it
     is of another network or holds what cannot be trained; then the model is as it was.
     """
@@ -105,7 +111,9 @@ def load_into(
     state: Any = model.state_dict()
     target = {name: value for name, value in state.items() if torch.is_tensor(value)}
     shapes = {name: tuple(value.shape) for name, value in target.items()}
-    plan = _decide(weights.shapes, shapes, accept_likely=accept_likely)
+    apart = {name for name in shapes if any(name.startswith(f"{module}.") for module in leave)}
+    wanted = {name: shape for name, shape in shapes.items() if name not in apart}
+    plan = _decide(weights.shapes, wanted, accept_likely=accept_likely)
     made: OrderedDict[str, Tensor] = OrderedDict()
     for name in target:
         if name in plan.moves:

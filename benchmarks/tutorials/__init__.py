@@ -1,0 +1,1 @@
+"""The scripts that tutorials teach, to measure ptools beside them."""

@@ -1,0 +1,95 @@
+"""A function called on many requests, in order: here, or in worker processes.
+
+The results are the same wherever they are made, as long as the function looks at its request only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ptools.errors import PtoolsError, one_line
+
+__all__ = ["Crew"]
+
+
+class Crew:
+    """Calls `function(request)`. The workers start with the first `map` and wait for the next one.
+
+    They ignore Ctrl-C, which is their parent's to handle. The global random state is not touched.
+    """
+
+    def __init__(
+        self, function: Callable[[Any], Any], workers: int = 0, *, pin: bool = False
+    ) -> None:
+        self.function, self.workers, self.pin = function, workers, pin
+        self._asked = _Asked()
+        self._loader: Any = None
+
+    def map(self, requests: Iterable[Any]) -> Iterator[Any]:
+        """Yield `function(request)` for each request. One map at a time."""
+        if not self.workers:
+            return map(self.function, requests)
+        self._asked.requests = requests
+        if self._loader is None:
+            self._loader = self._start()
+        return self._results()
+
+    def _results(self) -> Iterator[Any]:
+        try:
+            for result in self._loader:
+                if isinstance(result, PtoolsError):
+                    raise result
+                yield result
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise PtoolsError(
+                f"a worker process ended unexpectedly ({one_line(error, 160)}); try fewer --workers."
+            ) from error
+
+    def _start(self) -> Any:
+        import torch
+        from torch.utils.data import DataLoader
+
+        return DataLoader(
+            _Called(self.function),  # type: ignore[arg-type]  # a Dataset by its one method
+            sampler=self._asked,
+            batch_size=None,
+            num_workers=self.workers,
+            persistent_workers=True,
+            pin_memory=self.pin,
+            worker_init_fn=_calm,
+            generator=torch.Generator().manual_seed(0),  # else it draws from the global one
+        )
+
+
+class _Asked:
+    """The requests of the present map, for a DataLoader that outlives it.
+
+    It does not know its crew: collected as a circle, a DataLoader waits 5 s for each of its workers.
+    """
+
+    requests: Iterable[Any] = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.requests)
+
+
+class _Called:
+    """A function as DataLoader wants it."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __getitem__(self, request: Any) -> Any:
+        try:
+            return self.function(request)
+        except PtoolsError as error:  # a DataLoader would bury it in a traceback
+            return error
+
+
+def _calm(_: int) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,143 @@
+"""One assignment: how it is found from beliefs, and how well it fits.
+
+Beliefs are made consistent (every unit once: Sinkhorn & Knopp 1967); the assignment of the greatest weight
+(Kuhn 1955) follows from weights.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from ptools.matching.evidence import Evidence, Floats, Ints, Pairs
+
+ORDER, RANKED = 0.7, 0.4  # weights of the order of registration, of neighbours and within one shape
+ALPHABETICAL = 0.5  # of the order of registration, where keys were sorted
+WHOLE = 8  # what it is worth that all neighbours are kept
+CONCORD = 2.0  # weight of the order that names tell
+EACH = 8  # what it is worth that a unit has a place
+
+
+@dataclass
+class Assignment:
+    """Which source unit each target unit gets, and how well that fits."""
+
+    chosen: dict[int, int]  # target unit: source unit
+    score: float
+
+
+def certain_belief(pairs: Pairs, chosen: dict[int, int]) -> Floats:
+    """Return 1 for the pairs that were chosen, 0 for the others."""
+    if not chosen or not len(pairs.target):
+        return np.zeros(len(pairs.target))
+    got = np.full(max(int(pairs.target.max()), *chosen) + 1, -1)
+    got[list(chosen)] = list(chosen.values())
+    return np.asarray(got[pairs.target] == pairs.source, dtype=float)
+
+
+def consistent(evidence: Evidence, pairs: Pairs, weights: Floats, sharpness: float = 1.0) -> Floats:
+    """Return beliefs that add up to at most 1 for every unit of either side."""
+    n, m = evidence.shape
+    s, t = pairs.source, pairs.target
+    most = np.full(m, -np.inf)
+    np.maximum.at(most, t, weights)
+    p = np.exp(sharpness * (weights - most[t]))
+    for _ in range(6):
+        p = p / np.maximum(np.bincount(t, p, m)[t], 1e-12)
+        p = p / np.maximum(np.bincount(s, p, n)[s], 1)
+    return np.asarray(p)
+
+
+def assign(evidence: Evidence, pairs: Pairs, weights: Floats) -> dict[int, int]:
+    """Return the one-to-one assignment of the greatest weight, {target unit: source unit}."""
+    chosen: dict[int, int] = {}
+    classes: dict[object, list[int]] = defaultdict(list)
+    for k, t in enumerate(pairs.target.tolist()):
+        classes[evidence.targets[t].signature].append(k)
+    for members in classes.values():
+        ks = np.array(members)
+        s, row = np.unique(pairs.source[ks], return_inverse=True)
+        t, column = np.unique(pairs.target[ks], return_inverse=True)
+        costs = np.full((len(s), len(t)), 1e6)
+        costs[row, column] = -weights[ks]
+        for i, j in _cheapest(costs):
+            if costs[i, j] < 1e5:
+                chosen[int(t[j])] = int(s[i])
+    return chosen
+
+
+def _cheapest(costs: Floats) -> list[tuple[int, int]]:
+    """Return the (row, column) pairs of the least sum of costs, each row and column at most once."""
+    turned = costs.T if costs.shape[1] > costs.shape[0] else costs
+    best = turned.argmin(axis=0)
+    if len(set(best.tolist())) == len(best):  # nothing to weigh: most cases, and scipy loads slowly
+        pairs = [(i, j) for j, i in enumerate(best.tolist())]
+        return pairs if turned is costs else [(j, i) for i, j in pairs]
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(costs)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def complete(evidence: Evidence, chosen: dict[int, int]) -> dict[int, int]:
+    """Give what is left on both sides to each other: beliefs may have been given up too early."""
+    taken = np.zeros(evidence.shape[0], dtype=bool)
+    taken[list(chosen.values())] = True
+    filled = np.zeros(evidence.shape[1], dtype=bool)
+    filled[list(chosen)] = True
+    pairs = evidence.pairs
+    left = ~taken[pairs.source] & ~filled[pairs.target]
+    if not left.any():
+        return chosen
+    sure = certain_belief(pairs, chosen) > 0
+    among = left[left | sure]
+    pairs = pairs.only(left | sure)
+    weights = evidence.weigh(np.where(among, 0.0, 1.0), pairs)
+    return chosen | assign(evidence, pairs.only(among), weights[among])
+
+
+def places(evidence: Evidence, chosen: dict[int, int]) -> Ints:
+    """Return the source unit of each target unit, -1 for none."""
+    whole = np.full(evidence.shape[1], -1)
+    whole[list(chosen)] = list(chosen.values())
+    return whole
+
+
+def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
+    """Return how well an assignment fits itself: every pair judged by all the others."""
+    whole = places(evidence, chosen)
+    known = evidence.scores.get(whole.tobytes())  # the search and the decision ask for many twice
+    if known is None:
+        placed, fits = evidence.judge(whole)
+        fit = fits.sum() + EACH * len(placed)
+        fit += CONCORD * evidence.concord.kept(whole)
+        order = ORDER * in_order(chosen) + RANKED * _ranked(evidence, whole)
+        known = float(fit + (order if evidence.registered else ALPHABETICAL * order))
+        evidence.scores[whole.tobytes()] = known
+    return known
+
+
+def in_order(chosen: dict[int, int]) -> float:
+    """Return how well an assignment keeps neighbours: 1 for each next that stays the next."""
+    sources = np.array([chosen[t] for t in sorted(chosen)], dtype=np.int64)
+    rank = np.argsort(np.argsort(sources))
+    step = np.diff(rank)
+    value = np.where(step > 0, 0.3, np.where(step == -1, 0.7, 0.0))
+    value[step == 1] = 0.9  # others were passed over
+    value[(step == 1) & (np.diff(sources) == 1)] = 1.0
+    kept = float(value.sum())
+    if len(sources) > 10 and kept > len(sources) - 1.5:
+        kept += WHOLE
+    return kept
+
+
+def _ranked(evidence: Evidence, whole: Ints) -> int:
+    """Return how many units follow the one before them that has the same shapes, on both sides."""
+    target = np.flatnonzero(whole >= 0)
+    kinds = evidence.kinds[target]
+    order = np.argsort(kinds, kind="stable")
+    sources, kinds = whole[target][order], kinds[order]
+    again = kinds[1:] == kinds[:-1]
+    return int((again & (sources[1:] > sources[:-1])).sum())

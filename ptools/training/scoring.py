@@ -1,0 +1,111 @@
+"""What a network is worth on images it does not train on: loss, accuracy, and which class it takes for which.
+
+score(model, batches)     mean loss and accuracy
+measure(model, batches)   the same, with the confusion counts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ptools.training import losses
+from ptools.training.distributed import ALONE, Team
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ptools.training.signals import Stop
+
+__all__ = ["Measured", "Stopped", "measure", "score"]
+
+_MANY = 1000  # classes: their confusion is a table of a million counts
+
+
+class Stopped(Exception):
+    """A signal came while images were scored; what was trained is whole."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`loss` is a mean over the images, `accuracy` is 0..1, `confusion` counts (true, predicted)."""
+
+    loss: float
+    accuracy: float
+    images: int
+    confusion: list[list[int]] | None = None
+
+    def per_class(self, classes: Iterable[str]) -> list[dict[str, Any]]:
+        """Return images, right ones and accuracy of every class, for JSON."""
+        rows = []
+        for index, name in enumerate(classes if self.confusion else ()):
+            counts = (self.confusion or [])[index]
+            total, right = sum(counts), counts[index]
+            share = right / total if total else None
+            rows.append({"class": name, "images": total, "right": right, "accuracy": share})
+        return rows
+
+
+def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy of `model` over `batches`, in eval mode."""
+    found = measure(model, batches)
+    return found.loss, found.accuracy
+
+
+def measure(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    loss: str = "ce",
+    confusion: bool = False,
+    casting: AbstractContextManager[Any] | None = None,
+    team: Team = ALONE,
+    stop: Stop | None = None,
+) -> Measured:
+    """Return what `model` is worth over `batches`, in eval mode; of all processes together.
+
+    Raises Stopped when `stop` is asked for in between.
+    """
+    import torch
+
+    shown = losses.plain(loss)
+    model.eval()
+    count, sums, table = 0, None, None
+    with torch.no_grad():  # inference_mode would mark buffers that a model keeps
+        for images, labels in batches:
+            if stop is not None and stop.asked:
+                raise Stopped
+            with casting or nullcontext():
+                logits = model(images)  # (B, classes)
+            logits = logits.float()
+            if sums is None:
+                sums = torch.zeros(2, device=logits.device)
+            found = logits.argmax(1)
+            sums[0] += shown(logits, labels) * len(labels)
+            sums[1] += (found == labels).sum()
+            count += len(labels)
+            if confusion and logits.shape[1] <= _MANY:
+                table = _count(table, labels, found, logits.shape[1])
+    return _together(team, count, sums, table)
+
+
+def _count(table: Tensor | None, labels: Tensor, found: Tensor, classes: int) -> Tensor:
+    pairs = (labels * classes + found).bincount(minlength=classes * classes)
+    return pairs if table is None else table + pairs
+
+
+def _together(team: Team, count: int, sums: Tensor | None, table: Tensor | None) -> Measured:
+    loss, right = (0.0, 0.0) if sums is None else sums.tolist()
+    total, loss, right = team.sum([count, loss, right])
+    if table is not None:
+        counts = [int(value) for value in team.sum(table.tolist())]
+        side = round(len(counts) ** 0.5)
+        rows = [counts[start : start + side] for start in range(0, side * side, side)]
+    return Measured(
+        loss=loss / max(total, 1),
+        accuracy=right / max(total, 1),
+        images=int(total),
+        confusion=rows if table is not None else None,
+    )
