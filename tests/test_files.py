@@ -186,7 +186,7 @@ def test_training_onto_a_full_disk_is_one_line(small_disk: Path) -> None:
     assert "No space left on device" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list(small_disk.rglob("*.tmp"))
-    assert not (small_disk / "r" / "best.pt").exists()  # 330 kB do not fit, and half is not there
+    assert not (small_disk / "r" / "best.pth").exists()  # 330 kB do not fit, and half is not there
 
 
 def test_a_disk_that_is_full_from_the_start_is_one_line(small_disk: Path) -> None:

@@ -81,7 +81,9 @@ def renamed(path: str, *, classes: int = 4) -> dict[str, Tensor]:
 
 
 def kept(folder: str | Path) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = torch.load(Path(folder) / "best.pt", weights_only=True)["state_dict"]
+    state: dict[str, Tensor] = torch.load(Path(folder) / "best.pth", weights_only=True)[
+        "state_dict"
+    ]
     return state
 
 
@@ -91,14 +93,14 @@ def kept(folder: str | Path) -> dict[str, Tensor]:
 def test_it_goes_on_from_what_train_left(ptools: Run) -> None:
     """One more epoch on loaded weights is better than the first on new ones; stdout is two lines."""
     first = ptools("train", "--model", "cnn", "--epochs", "3", "--out", "old", "--json").document
-    done = ptools("finetune", "--model", "cnn", "--weights", "old/best.pt", "--epochs", "1",
+    done = ptools("finetune", "--model", "cnn", "--weights", "old/best.pth", "--epochs", "1",
                   process=True)  # fmt: skip
     assert done.exit_code == 0, done.stderr
     accuracy, folder = done.stdout.splitlines()
     assert float(accuracy.split()[2].rstrip("%")) > 100 * first["epochs"][0]["val_accuracy"]
     assert folder == "run folder     runs/digits-cnn-1"
     said = done.stderr.splitlines()
-    assert said[0] == "loaded 10/10 tensors (100 % of the parameters) from old/best.pt"
+    assert said[0] == "loaded 10/10 tensors (100 % of the parameters) from old/best.pth"
     assert not any(line.startswith(("frozen", "renamed", "left")) for line in said)
     assert len([line for line in said if line[:5].strip().isdigit()]) == 1
     assert "\x1b" not in done.stdout + done.stderr
@@ -460,14 +462,14 @@ def test_refusals_are_one_line_and_leave_nothing(ptools: Run) -> None:
 
 def test_the_weights_it_starts_from_are_not_replaced(ptools: Run) -> None:
     Path("run").mkdir()
-    saved(net(), "run/best.pt")
-    before = Path("run/best.pt").read_bytes()
-    done = ptools("finetune", *BASE, "run/best.pt", "--out", "run", "--force")
+    saved(net(), "run/best.pth")
+    before = Path("run/best.pth").read_bytes()
+    done = ptools("finetune", *BASE, "run/best.pth", "--out", "run", "--force")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
-        "Error: --out run would replace run/best.pt itself; choose another folder.\n"
+        "Error: --out run would replace run/best.pth itself; choose another folder.\n"
     )
-    assert Path("run/best.pt").read_bytes() == before
+    assert Path("run/best.pth").read_bytes() == before
 
 
 def test_nothing_in_the_file_is_run() -> None:

@@ -27,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def kept(done: Finetuned) -> dict[str, Tensor]:
-    path = Path(done.run.folder) / "best.pt"
+    path = Path(done.run.folder) / "best.pth"
     state: dict[str, Tensor] = torch.load(path, weights_only=True)["state_dict"]
     return state
 
@@ -51,7 +51,7 @@ def test_the_head_is_that_of_a_loop_that_computes_everything(model: str) -> None
     session = prepare("digits", model, Settings.chosen(**options), head="replace")
     names = backbone(session)
     run = session.run(out=Path("always"))
-    one, other = kept(done), torch.load("always/best.pt", weights_only=True)["state_dict"]
+    one, other = kept(done), torch.load("always/best.pth", weights_only=True)["state_dict"]
     head = [key for key in one if key.startswith(f"{names[-1]}.")]
     assert len(head) == 2
     for key in one:
@@ -281,7 +281,7 @@ def test_what_was_frozen_trains_from_an_epoch_on() -> None:
 
     def watch(now: Any) -> None:
         if isinstance(now, Epoch):
-            states.append(torch.load("run/last.pt", weights_only=True)["state_dict"])
+            states.append(torch.load("run/last.ckpt", weights_only=True)["state_dict"])
 
     try:
         done = finetune(model="cnn-bn", weights="none", freeze=["backbone"], unfreeze_at=3, epochs=3,
@@ -295,7 +295,7 @@ def test_what_was_frozen_trains_from_an_epoch_on() -> None:
     still = [key for key in first if not key.startswith("15.")]
     assert len(still) == 20
     assert [e.epoch for e in done.run.epochs] == [1, 2, 3]
-    last = torch.load("run/last.pt", weights_only=True)["state_dict"]
+    last = torch.load("run/last.ckpt", weights_only=True)["state_dict"]
     assert all(states[1][key].equal(first[key]) for key in still)
     assert not any(last[key].equal(first[key]) for key in still)
     assert set(end) == set(last)
@@ -338,7 +338,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     assert len(cut.run.epochs) == after
     run = resume(Path("cut")).run()
     assert not run.interrupted
-    wanted, found = kept(whole), torch.load("cut/best.pt", weights_only=True)["state_dict"]
+    wanted, found = kept(whole), torch.load("cut/best.pth", weights_only=True)["state_dict"]
     assert all(found[key].equal(wanted[key]) for key in wanted)
     assert run.test_accuracy == whole.run.test_accuracy
 

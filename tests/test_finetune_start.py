@@ -26,12 +26,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def best(folder: str | Path) -> dict[str, Any]:
-    found: dict[str, Any] = torch.load(Path(folder) / "best.pt", weights_only=True)
+    found: dict[str, Any] = torch.load(Path(folder) / "best.pth", weights_only=True)
     return found
 
 
 def start(**options: Any) -> dict[str, Any]:
-    """Train a run `old` of the digits, one epoch; return its best.pt."""
+    """Train a run `old` of the digits, one epoch; return its best.pth."""
     from ptools_plugins.train import train
 
     train(model="cnn", epochs=1, seed=9, out=Path("old"), **options)
@@ -60,7 +60,7 @@ def test_a_run_goes_on_with_its_own_classes_size_and_normalisation() -> None:
 def test_other_classes_get_a_new_last_layer(tiny_images: Path) -> None:
     """Colour pictures become grey ones of the run's size; the backbone is the run's, to the bit."""
     old = start()
-    done = finetune(run=Path("old/best.pt"), data=str(tiny_images), freeze=["backbone"], epochs=1)
+    done = finetune(run=Path("old/best.pth"), data=str(tiny_images), freeze=["backbone"], epochs=1)
     new = best(done.run.folder)
     assert new["classes"] == ["dark", "light"]
     assert new["shape"] == [1, 8, 8]

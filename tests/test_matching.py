@@ -327,17 +327,21 @@ def test_no_torch() -> None:
 
 
 def test_numbers_rise_together_whatever_the_order_of_registration() -> None:
-    source = conv("stem", 8, 3)
-    target = conv("head.logits", 2, 8)
-    for i in range(5):
-        source |= conv(f"tower.{i + 1}.conv", 8, 8) | bn(f"tower.{i + 1}.bn", 8)
-    for i in reversed(range(5)):
-        target |= conv(f"head.convs.{i}.conv", 8, 8) | bn(f"head.convs.{i}.norm", 8)
-    source |= conv("logits", 2, 8)
-    target |= conv("stem.conv", 8, 3)
+    source = {"log_scale.weight": (3, 7)}
+    target = {"head.scale.weight": (3, 7)}
+    for part in ("cls", "box"):
+        for i in range(4):
+            source |= conv(f"fcos.{part}_tower.{3 * i}", 8, 8) | bn(
+                f"fcos.{part}_tower.{3 * i + 1}", 8
+            )
+            target |= conv(f"head.{part}_convs.{i}.conv", 8, 8) | bn(
+                f"head.{part}_convs.{i}.norm", 8
+            )
+    source |= conv("fcos.cls_logits", 5, 8) | conv("fcos.box_pred", 4, 8)
+    target |= conv("head.conv_box", 4, 8) | conv("head.conv_cls", 5, 8)
     found = mapped(match(source, target))
-    assert [found[f"head.convs.{i}.conv.weight"] for i in range(5)] == [
-        f"tower.{i + 1}.conv.weight" for i in range(5)
+    assert [found[f"head.cls_convs.{i}.conv.weight"] for i in range(4)] == [
+        f"fcos.cls_tower.{3 * i}.weight" for i in range(4)
     ]
 
 

@@ -42,7 +42,7 @@ def test_a_name_of_weights(cache: Path) -> None:
         assert pretrained.is_a_name(name)
         assert pretrained.weights("torchvision:resnet50", name).resize == 232
     assert not pretrained.is_a_name("none")
-    assert not pretrained.is_a_name("best.pt")
+    assert not pretrained.is_a_name("best.pth")
     assert pretrained.weights("vit_b_16", "IMAGENET1K_SWAG_E2E_V1").crop == 384
 
 

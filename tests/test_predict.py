@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def content(blueprint: Blueprint, **other: Any) -> dict[str, Any]:
-    """Return what a training leaves in best.pt, for 4x4 pictures in colour."""
+    """Return what a training leaves in best.pth, for 4x4 pictures in colour."""
     torch.manual_seed(0)
     return {
         "state_dict": blueprint.build().state_dict(),
@@ -55,7 +55,7 @@ def content(blueprint: Blueprint, **other: Any) -> dict[str, Any]:
     }
 
 
-def saved(path: str = "run/best.pt", model: str = "mlp", **other: Any) -> Path:
+def saved(path: str = "run/best.pth", model: str = "mlp", **other: Any) -> Path:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     torch.save(content(Blueprint(model, 3, (3, 4, 4))) | other, path)
     return Path(path)
@@ -181,12 +181,12 @@ def test_the_table_and_the_matrix(ptools: Run) -> None:
 def test_many_classes_show_the_worst_confusions(ptools: Run) -> None:
     names = [f"c{index:02d}" for index in range(20)]
     blueprint = Blueprint("mlp", 20, (3, 4, 4))
-    torch.save(content(blueprint, classes=names), "best.pt")
+    torch.save(content(blueprint, classes=names), "best.pth")
     for name in names[:16]:
         Path("all", name).mkdir(parents=True)
         Image.new("RGB", (4, 4), (200, 30, 99)).save(Path("all", name, "1.png"))
-    done = ptools("predict", "best.pt", "all")
-    answer = predict(Path("best.pt"), [Path("all")]).top[0, 0]
+    done = ptools("predict", "best.pth", "all")
+    answer = predict(Path("best.pth"), [Path("all")]).top[0, 0]
     lines = [line.split() for line in done.stdout.split("\n\n")[2].strip().splitlines()]
     assert lines[0] == ["label", "taken", "for", "times", "of"]
     wrong = [name for name in names[:16] if name != names[answer]]

@@ -69,7 +69,7 @@ def test_a_network_of_your_own_needs_your_word(ptools: Run) -> None:
     assert refused.exit_code == 2
     assert "add --model 'net.py:Net' if it is yours" in refused.stderr
     assert not Path("ran").exists()
-    wanted = outputs(Path("run/best.pt"), [Path(one)]).softmax(1).max()
+    wanted = outputs(Path("run/best.pth"), [Path(one)]).softmax(1).max()
     for way in (["--model", "net.py:Net"], ["--trust"]):
         top = ptools("predict", "run", one, *way, "--json").document["images"][0]["top"]
         assert top[0]["probability"] == pytest.approx(float(wanted), abs=1e-6)
@@ -119,10 +119,10 @@ def test_weights_that_say_nothing_else(ptools: Run) -> None:
 
 def test_the_file_beside_the_best(ptools: Run) -> None:
     saved()
-    torch.save({"state_dict": {"a": torch.ones(1)}, "epoch": 2}, "run/last.pt")
-    done = ptools("predict", "run/last.pt", str(pictures()[0]))
+    torch.save({"state_dict": {"a": torch.ones(1)}, "epoch": 2}, "run/last.ckpt")
+    done = ptools("predict", "run/last.ckpt", str(pictures()[0]))
     assert done.stderr == (
-        "Error: run/last.pt does not say which classes it tells apart; take run/best.pt.\n"
+        "Error: run/last.ckpt does not say which classes it tells apart; take run/best.pth.\n"
     )
 
 
@@ -153,9 +153,9 @@ def test_models_that_are_not_the_one(ptools: Run) -> None:
     Path("net.py").write_text(NET)
     with pytest.raises(FileError, match=r"missing: fc.weight, fc.bias; unknown: 1.weight, .* more"):
         predict(Path("run"), [one], model="net.py:Net")
-    with pytest.raises(UsageError, match=r"best.pt: model 'net.py:Old' cannot be imported"):
+    with pytest.raises(UsageError, match=r"best.pth: model 'net.py:Old' cannot be imported"):
         predict(Path("run"), [one], model="net.py:Old")
     with pytest.raises(PtoolsError, match="--device cuda:9 cannot be used here"):
         predict(Path("run"), [one], device="cuda:9")
-    Path("run/best.pt").rename("elsewhere.pt")
-    assert "run has no best.pt" in ptools("predict", "run", str(one)).stderr
+    Path("run/best.pth").rename("elsewhere.pt")
+    assert "run has no best.pth" in ptools("predict", "run", str(one)).stderr

@@ -71,9 +71,9 @@ def test_the_run_folder(ptools: Run) -> None:
     assert [e.value for e in events.Scalars("loss/val")] == pytest.approx(
         [e["val_loss"] for e in run["epochs"]]
     )
-    kept = torch.load(folder / "best.pt", weights_only=True)
+    kept = torch.load(folder / "best.pth", weights_only=True)
     net = models.build(kept["model"], classes=len(kept["classes"]), shape=tuple(kept["shape"]))
-    net.load_state_dict(checkpoints.load(folder / "best.pt")["state_dict"])
+    net.load_state_dict(checkpoints.load(folder / "best.pth")["state_dict"])
     images = data.load("digits").test
     assert images is not None
     test = Batches(images, (kept["mean"], kept["std"]), batch_size=64, device="cpu")
@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     from ptools import checkpoints
 
     one, two, other = (
-        checkpoints.load(Path(train(epochs=2, seed=seed).folder) / "best.pt")["state_dict"]
+        checkpoints.load(Path(train(epochs=2, seed=seed).folder) / "best.pth")["state_dict"]
         for seed in (3, 3, 4)
     )
     assert all(one[key].equal(two[key]) for key in one)
@@ -152,7 +152,7 @@ def test_the_weights_that_are_kept_are_those_of_the_best_epoch(place: Path) -> N
     run.close()
     assert run.best is not None
     assert run.best.epoch == 2
-    kept = checkpoints.load(place / "best.pt")
+    kept = checkpoints.load(place / "best.pth")
     assert (kept["state_dict"]["weight"].item(), kept["epoch"], kept["val_accuracy"]) == (2, 2, 0.9)
 
 
@@ -166,13 +166,13 @@ def test_an_existing_folder_needs_force(ptools: Run) -> None:
     assert ptools("train", "--epochs", "1", "--model", "mlp", "--out", "here").exit_code == 0
     Path("here/mine.txt").write_text("mine")
     Path("here/events.out.tfevents.1.other").write_text("somebody's")
-    before = Path("here/best.pt").read_bytes()
+    before = Path("here/best.pth").read_bytes()
     done = ptools("train", "--epochs", "1", "--out", "here")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "Error: here is not empty; choose another folder or add --force.\n"
-    assert Path("here/best.pt").read_bytes() == before
+    assert Path("here/best.pth").read_bytes() == before
     assert ptools("train", "--epochs", "1", "--out", "here", "--force").exit_code == 0
-    assert Path("here/best.pt").read_bytes() != before
+    assert Path("here/best.pth").read_bytes() != before
     assert Path("here/mine.txt").read_text() == "mine"
     assert len(list(Path("here").glob("events.out.tfevents*"))) == 2
 

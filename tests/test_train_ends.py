@@ -127,7 +127,7 @@ def test_few_images(ptools: Run) -> None:
 
 def test_dropout_and_init(ptools: Run) -> None:
     train(model="convnet", dropout=0.2, init="orthogonal", epochs=1, out=Path("run"), limit=64)
-    kept = torch.load("run/best.pt", weights_only=True)
+    kept = torch.load("run/best.pth", weights_only=True)
     assert kept["blueprint"]["dropout"] == 0.2
     assert json.loads(Path("run/config.json").read_text())["init"] == "orthogonal"
     done = ptools("train", "--model", "mlp", "--dropout", "0.2")
@@ -163,7 +163,7 @@ def test_the_step_that_exploded_is_named(ptools: Run) -> None:
 
 
 def test_the_last_good_weights_are_kept() -> None:
-    """The loss explodes in the third epoch: best.pt is of an epoch before, and last.pt is finite."""
+    """The loss explodes in the third epoch: best.pth is of an epoch before, and last.ckpt is finite."""
     Path("bomb.py").write_text(
         "from torch import nn\nclass Net(nn.Linear):\n    count = 0\n"
         "    def __init__(self):\n        super().__init__(64, 10)\n"
@@ -175,8 +175,8 @@ def test_the_last_good_weights_are_kept() -> None:
         PtoolsError, match=r"became nan at step 50 \(epoch 3, step 10 of 20\)"
     ) as error:
         train(model="bomb.py:Net", epochs=5, out=Path("run"))
-    assert "are in run/best.pt." in str(error.value)
-    for name in ("best.pt", "last.pt"):
+    assert "are in run/best.pth." in str(error.value)
+    for name in ("best.pth", "last.ckpt"):
         state = torch.load(Path("run", name), weights_only=True)["state_dict"]
         assert all(bool(value.isfinite().all()) for value in state.values())
 

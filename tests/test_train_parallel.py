@@ -81,7 +81,7 @@ def test_two_processes_train_one_network(place: Path, whole: tuple[str, str]) ->
     assert digests[0] == digests[1]
     metrics = json.loads((place / "whole/metrics.json").read_text())
     assert metrics["images"] == sum(map(sum, metrics["confusion"])) == 359
-    kept = weights(place / "whole/best.pt")
+    kept = weights(place / "whole/best.pth")
     assert next(iter(kept)) == "0.weight"
     assert metrics["test_accuracy"] > 0.7
 
@@ -100,20 +100,20 @@ def test_they_stop_at_one_step_and_go_on_to_the_same_bits(
     assert process.returncode != 0
     assert errors.count("Interrupted after ") == 1
     assert "Traceback" not in errors.partition("Interrupted after ")[0]
-    saved = checkpoints.load(place / "run/last.pt")
+    saved = checkpoints.load(place / "run/last.ckpt")
     assert len(saved["ranks"]) == 2
     assert saved["epoch"] >= 3
     run(place, "--resume", "run")
-    for name in ("best.pt", "last.pt"):
+    for name in ("best.pth", "last.ckpt"):
         one, two = weights(place / "whole" / name), weights(place / "run" / name)
         assert all(value.equal(two[key]) for key, value in one.items()), name
 
 
 @pytest.mark.slow
 def test_a_network_in_parts(place: Path, whole: tuple[str, str]) -> None:
-    """--shard trains as two whole copies do; best.pt is that of one process; it can go on."""
+    """--shard trains as two whole copies do; best.pth is that of one process; it can go on."""
     run(place, *OPTIONS, "--out", "parts", "--shard")
-    one, two = weights(place / "whole/best.pt"), weights(place / "parts/best.pt")
+    one, two = weights(place / "whole/best.pth"), weights(place / "parts/best.pth")
     assert list(one) == list(two)
     last, other = (json.loads((place / name / "metrics.json").read_text())["epochs"][-1]
                    for name in ("whole", "parts"))  # fmt: skip

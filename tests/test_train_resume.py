@@ -83,7 +83,7 @@ def assert_same(one: Path, two: Path) -> None:
     """Assert that both runs left the same weights, figures and curves."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for name in ("best.pt", "last.pt"):
+    for name in ("best.pth", "last.ckpt"):
         a, b = (checkpoints.load(folder / name) for folder in (one, two))
         assert equal(a["state_dict"], b["state_dict"]), name
         assert a["epoch"] == b["epoch"]
@@ -185,7 +185,7 @@ def test_what_may_not_change_is_refused(ptools: Run) -> None:
         done = ptools("train", "--resume", "run", *args)
         assert done.exit_code in (1, 2), args
         assert says in done.stderr.splitlines()[-1], done.stderr
-    Path("run/last.pt").write_bytes(Path("run/last.pt").read_bytes()[:900])
+    Path("run/last.ckpt").write_bytes(Path("run/last.ckpt").read_bytes()[:900])
     with pytest.raises(FileError, match=r"run/last\.pt is no checkpoint"):
         train(resume=Path("run"))
 
@@ -311,7 +311,7 @@ def test_twenty_kills() -> None:
     moments = random.Random(int(os.environ.get("KILL_SEED", "7")))
     killed = 0
     for _ in range(20):
-        going = Path("run/last.pt").exists()
+        going = Path("run/last.ckpt").exists()
         args = ("--resume", "run") if going else (*options, "--out", "run", "--force")
         status = nursery.run(*args, kill_after=moments.uniform(0, seconds / 8))
         killed += os.WIFSIGNALED(status) and going

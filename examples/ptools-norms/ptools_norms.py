@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ptools.data import ImageSet
 
 
-@click.command(epilog=examples("ptools norms best.pt", "ptools norms best.pt --json"))
+@click.command(epilog=examples("ptools norms best.pth", "ptools norms best.pth --json"))
 @click.argument("file", type=FilePath())
 @json_option
 def command(file: Path, as_json: bool) -> None:

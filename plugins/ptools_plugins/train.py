@@ -6,8 +6,8 @@ no download, seconds on a laptop. It leaves a run folder:
 \b
   config.json           everything that was set, to do it again
   metrics.json          loss and accuracy of every epoch and of the test
-  best.pt               weights of the epoch that was best on other images
-  last.pt               what it takes to go on: ptools train --resume RUN
+  best.pth               weights of the epoch that was best on other images
+  last.ckpt               what it takes to go on: ptools train --resume RUN
   events.out.tfevents*  the same curves for TensorBoard
 """
 

@@ -52,7 +52,7 @@ def search(evidence: Evidence) -> list[Assignment]:
         here = len(ends)
         for trust in (0.0, 0.7, 2.0):
             ends.append(_settle(evidence, pairs, belief, trust))
-            if _decided(evidence, pairs, belief):
+            if _decided(evidence, pairs, belief) or _again(ends[here:]):
                 break  # order has nothing left to say
         before, best = best, max(ends, key=lambda end: end.score)
         if number and max(ends[here:], key=lambda end: end.score).chosen == before.chosen:
@@ -98,6 +98,11 @@ def _decided(evidence: Evidence, pairs: Pairs, belief: Floats) -> bool:
     most = np.zeros(evidence.shape[1])
     np.maximum.at(most, pairs.target, belief)
     return bool((most[pairs.target] > 0.9).all())
+
+
+def _again(ends: list[Assignment]) -> bool:
+    """Return whether the last two are one."""
+    return len(ends) > 1 and ends[-1].chosen == ends[-2].chosen
 
 
 def _beginnings(evidence: Evidence) -> Iterator[Floats]:

@@ -12,7 +12,7 @@
     trying       does the model take these images? before anything is written
     finding      --find-lr: losses over a range of learning rates
     memory       out of memory: the largest batch that would fit
-    state        last.pt: all it takes to go on, to the bit
+    state        last.ckpt: all it takes to go on, to the bit
     signals      Ctrl-C and SIGTERM
     distributed  several processes: who we are, what all agree on
     parallel     the network in several processes

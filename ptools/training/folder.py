@@ -2,12 +2,12 @@
 
 config.json             everything that was set, with versions; enough to start again
 metrics.json            every epoch; at the end what the kept weights are worth, by class
-best.pt                 the weights that are kept, and what they need to be used
-last.pt                 what it takes to go on, see ptools.training.state
+best.pth                 the weights that are kept, and what they need to be used
+last.ckpt                 what it takes to go on, see ptools.training.state
 events.out.tfevents*    the curves for TensorBoard
 
-A kill between two of them costs nothing: last.pt comes last, best.pt just before it, and both may wait
-where an epoch is shorter than their writing. A run that goes on does again what last.pt does not know of,
+A kill between two of them costs nothing: last.ckpt comes last, best.pth just before it, and both may wait
+where an epoch is shorter than their writing. A run that goes on does again what last.ckpt does not know of,
 to the same bits.
 """
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "read"]
 
-OWN = ("config.json", "metrics.json", "best.pt", state.NAME)
+OWN = ("config.json", "metrics.json", "best.pth", state.NAME)
 
 
 class RunFolder:
-    """One training in one folder. An interruption loses nothing but the time since last.pt.
+    """One training in one folder. An interruption loses nothing but the time since last.ckpt.
 
-    `beside` is what best.pt holds beside the weights. Every method raises FileError where the disk
+    `beside` is what best.pth holds beside the weights. Every method raises FileError where the disk
     says no.
     """
 
@@ -54,7 +54,7 @@ class RunFolder:
         self.folder, self.beside = folder, beside
         self.epochs: list[Epoch] = []
         self.waiting: tuple[Epoch, dict[str, Any]] | None = (
-            None  # for best.pt, until last.pt is written
+            None  # for best.pth, until last.ckpt is written
         )
         torn = (file for name in OWN for file in folder.glob(f".{name}.*.tmp"))  # of a killed write
         for file in torn:
@@ -97,14 +97,14 @@ class RunFolder:
         self._write("metrics.json", self._metrics())
 
     def save(self, found: Mapping[str, Any]) -> None:
-        """Write last.pt, which knows how much of the event file is its own, and before it best.pt."""
+        """Write last.ckpt, which knows how much of the event file is its own, and before it best.pth."""
         self._save_best()
         state.save({**found, "events": self.events.whole}, self.folder)
 
     def best_weights(self) -> dict[str, Any]:
         """Return the weights that are kept, on the CPU."""
         self._save_best()
-        found: dict[str, Any] = checkpoints.load(self.folder / "best.pt")["state_dict"]
+        found: dict[str, Any] = checkpoints.load(self.folder / "best.pth")["state_dict"]
         return found
 
     def finish(
@@ -144,7 +144,7 @@ class RunFolder:
             "epoch": epoch.epoch,
             "val_accuracy": epoch.val_accuracy,
         }
-        checkpoints.save(content, self.folder / "best.pt", force=True)
+        checkpoints.save(content, self.folder / "best.pth", force=True)
         self.waiting = None
 
     def _write(self, name: str, value: dict[str, Any]) -> None:

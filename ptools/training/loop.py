@@ -199,7 +199,7 @@ class Training:
             self._save()
 
     def _conclude(self) -> None:
-        """Measure an epoch that the time budget cut; last.pt knows it as one that can go on."""
+        """Measure an epoch that the time budget cut; last.ckpt knows it as one that can go on."""
         self.history.append(self._measure())
         self.on_epoch(self.history[-1])
 

@@ -1,6 +1,6 @@
 """A run folder -> the session that goes on where it was: `ptools train --resume RUN`.
 
-Everything comes from the run: its config.json says what was set, last.pt where it was. What may be given
+Everything comes from the run: its config.json says what was set, last.ckpt where it was. What may be given
 anew is in MAY_CHANGE: it does not change the weights of the epochs that are done.
 """
 

@@ -79,7 +79,7 @@ def finished(folder: Path, session: Session) -> Run | None:
         loss=metrics.get(f"{on}_loss"),
         images=metrics.get("images", 0),
         seconds=metrics["seconds"],
-        best=str(folder / "best.pt"),
+        best=str(folder / "best.pth"),
         already=True,
         ended=why,
         per_class=metrics.get("per_class", []),

@@ -41,7 +41,7 @@ Watch = Callable[[Running | Epoch], object]
 class Session:
     """A model on its device that takes the images; `data` and `model` are what was asked for.
 
-    `custom` is what finetune does differently, `about` goes into config.json, `resumed` is what last.pt
+    `custom` is what finetune does differently, `about` goes into config.json, `resumed` is what last.ckpt
     of `folder` held where a run goes on.
     """
 
@@ -234,7 +234,7 @@ class Session:
             loss=scores.loss if scores else None,
             images=scores.images if scores else 0,
             seconds=found.seconds,
-            best=str(folder / "best.pt") if found.history else None,
+            best=str(folder / "best.pth") if found.history else None,
             ended=found.ended,
             per_class=scores.per_class(self.images.classes) if scores else [],
             confusion=scores.confusion if scores else None,
@@ -327,7 +327,7 @@ def _tried(session: Session) -> Session:
 def _saved(found: Training, folder: Path) -> str:
     if not found.history:
         return ""
-    return f" The weights of epoch {found.best_epoch} are in {folder / 'best.pt'}."
+    return f" The weights of epoch {found.best_epoch} are in {folder / 'best.pth'}."
 
 
 def _place(data: str) -> str:

@@ -1,4 +1,4 @@
-"""last.pt: all that a training needs to go on, to the bit, from where it was saved.
+"""last.ckpt: all that a training needs to go on, to the bit, from where it was saved.
 
 captured(training)      all that a training is, as plain values and tensors
 restore(training, ...)  a training that was just made goes on from them
@@ -48,7 +48,7 @@ __all__ = [
     "undisturbed",
 ]
 
-NAME = "last.pt"
+NAME = "last.ckpt"
 FORMAT = "ptools last 1"
 
 
@@ -153,14 +153,14 @@ def restore(training: Training, found: Mapping[str, Any]) -> None:
 
 
 def save(state: Mapping[str, Any], folder: Path) -> None:
-    """Write last.pt. Raises FileError where the disk says no."""
+    """Write last.ckpt. Raises FileError where the disk says no."""
     history = json.dumps(state["history"])  # one object: torch.save looks at each, 40 us an epoch
     found = {"format": FORMAT, **state, "history": history}
     checkpoints.save(found, folder / NAME, force=True)
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """Read last.pt, on the CPU. Raises FileError where it is none."""
+    """Read last.ckpt, on the CPU. Raises FileError where it is none."""
     found = checkpoints.load(folder / NAME)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise FileError(

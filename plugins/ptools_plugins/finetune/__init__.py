@@ -1,6 +1,6 @@
 """Train a network that starts from somebody's weights.
 
-It starts from RUN, a run folder or best.pt of ptools; or from --model with --weights:
+It starts from RUN, a run folder or best.pth of ptools; or from --model with --weights:
 DEFAULT (torchvision's, downloaded once), any checkpoint FILE (nothing in it is run; what
 surely belongs to the model is loaded, whatever the tensors are called there), or none.
 The last layer gets the classes of the data. What is frozen does not move, BatchNorm's
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     "ptools train --model cnn --out old",
     "ptools finetune old --data digits --freeze backbone",
-    "ptools finetune --model cnn --weights old/best.pt --freeze 0 --freeze 2",
+    "ptools finetune --model cnn --weights old/best.pth --freeze 0 --freeze 2",
 )
 
 _options = section(

@@ -81,13 +81,13 @@ def _of_weights(model: str, weights: str) -> Start:
 
 
 def _of_run(run: Path, head: str | None) -> Start:
-    """Return what best.pt of a run says. Raises FileError where it is none."""
+    """Return what best.pth of a run says. Raises FileError where it is none."""
     from ptools import checkpoints
     from ptools.models import Blueprint
 
-    if run.is_dir() and not (run / "best.pt").is_file():
-        raise FileError(f"{run} has no best.pt: no epoch of it was finished.")
-    file = run / "best.pt" if run.is_dir() else run
+    if run.is_dir() and not (run / "best.pth").is_file():
+        raise FileError(f"{run} has no best.pth: no epoch of it was finished.")
+    file = run / "best.pth" if run.is_dir() else run
     kept = checkpoints.load(file)
     if not isinstance(kept, dict) or "blueprint" not in kept:
         raise FileError(

@@ -74,7 +74,7 @@ def wished(
 
 def check(start: Start, out: Path | None, force: bool, wish: Wish, settings: Settings) -> None:
     """Raise UsageError or FileError for what cannot be, before anything is downloaded or read."""
-    if out and start.file and start.file.resolve() == (out / "best.pt").resolve():
+    if out and start.file and start.file.resolve() == (out / "best.pth").resolve():
         raise UsageError(f"--out {out} would replace {start.file} itself; choose another folder.")
     if out and not force and out.is_dir() and any(out.iterdir()):
         raise FileError(f"{out} is not empty; choose another folder or add --force.")

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 _EPILOG = examples(
     "ptools train --model cnn --out old",
-    'ptools partial-load old/best.pt new.pt --model "cnn(shape=(1, 8, 8), classes=5)"',
-    "ptools partial-load old/best.pt new.pt --freeze loaded",
-    "ptools partial-load old/best.pt new.pt --dry-run --save-map map.json",
+    'ptools partial-load old/best.pth new.pt --model "cnn(shape=(1, 8, 8), classes=5)"',
+    "ptools partial-load old/best.pth new.pt --freeze loaded",
+    "ptools partial-load old/best.pth new.pt --dry-run --save-map map.json",
 )
 _OLD = FilePath(exists=True)
 _FILE = FilePath(exists=True, dir_okay=False)

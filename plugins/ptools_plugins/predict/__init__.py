@@ -1,6 +1,6 @@
 """Say what is on pictures, with a network that was trained.
 
-RUN is a run folder of 'ptools train' or 'ptools finetune', or its best.pt; nothing in
+RUN is a run folder of 'ptools train' or 'ptools finetune', or its best.pth; nothing in
 the file is run. Folders are searched for pictures; where their subfolders are called
 after classes, accuracy and confusion matrix are told as well. What is no picture is
 named and skipped.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     "ptools train --out mine",
     "ptools predict mine images --top 1",
-    "ptools predict mine/best.pt images/dark/0.png --json",
+    "ptools predict mine/best.pth images/dark/0.png --json",
 )
 
 

@@ -116,15 +116,15 @@ def load(
 def _file(run: Path) -> Path:
     if not run.is_dir():
         return run
-    if not (run / "best.pt").exists():
-        raise FileError(f"{run} has no best.pt; give a run folder of 'ptools train', or a file.")
-    return run / "best.pt"
+    if not (run / "best.pth").exists():
+        raise FileError(f"{run} has no best.pth; give a run folder of 'ptools train', or a file.")
+    return run / "best.pth"
 
 
 def _classes(file: Path, about: Any) -> tuple[str, ...]:
     names = about.get("classes")
     if not isinstance(names, (list, tuple)) or not names:
-        best = file.parent / "best.pt"
+        best = file.parent / "best.pth"
         if best != file and best.exists():
             raise FileError(f"{file} does not say which classes it tells apart; take {best}.")
         raise FileError(
