@@ -350,6 +350,7 @@ REFUSED = [
     (["--augment", "flip", "--views", "2"], "add --freeze backbone"),
     (["--freeze", "none", "--freeze", "0"], "leave the others out"),
     (["--freeze", "backbone", "--lr-backbone", "0.1"], "--lr-backbone has no effect"),
+    (["--lr", "find", "--lr-backbone", "0.1"], "needs an --lr that is known"),
     (["--weights", "DEFAULT"], "torchvision has no weights for 'cnn'"),
     (
         ["--weights", "nowhere.pth"],

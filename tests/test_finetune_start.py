@@ -65,7 +65,7 @@ def test_other_classes_get_a_new_last_layer(tiny_images: Path) -> None:
     assert new["classes"] == ["dark", "light"]
     assert new["shape"] == [1, 8, 8]
     assert done.loaded is not None
-    assert done.loaded.new == ["9.weight", "9.bias"] or len(done.loaded.new) == 2
+    assert len(done.loaded.new) == 2
     head = {name.partition(".")[0] for name in done.loaded.new}
     for name, value in new["state_dict"].items():
         if name.partition(".")[0] not in head:

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from ptools.checkpoints.freezing import Manifest, apply_freeze, trainable
+from ptools.checkpoints.freezing import Manifest, apply_freeze, covers, trainable
 from ptools.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -141,14 +140,14 @@ def _by_patterns(
     norms = _norms(model)
     keys = [*parameters, *(key for statistics in norms.values() for key in statistics)]
     for pattern in patterns:
-        if pattern != BACKBONE and not any(_means(pattern, key) for key in keys):
+        if pattern != BACKBONE and not any(covers(pattern, key) for key in keys):
             close = suggestion(pattern, sorted({name for key in keys for name in _names(key)}))
             raise UsageError(
                 f"--freeze '{pattern}' is no parameter or module of the model.{close}"
                 f"{'' if close else f' Its first is {keys[0]}.'}"
             )
     named = [pattern for pattern in patterns if pattern != BACKBONE]
-    chosen = {key for key in keys if any(_means(pattern, key) for pattern in named)}
+    chosen = {key for key in keys if any(covers(pattern, key) for pattern in named)}
     if BACKBONE in patterns:
         chosen |= {key for key in keys if not _inside(key, tail)}
     stay = []
@@ -173,11 +172,6 @@ def _norms(model: nn.Module) -> dict[str, list[str]]:
         if getattr(module, _STATISTICS[0], None) is not None:
             found[name] = [f"{name}.{leaf}" if name else leaf for leaf in _STATISTICS]
     return found
-
-
-def _means(pattern: str, key: str) -> bool:
-    """Return whether a pattern means a tensor: by its name, or by that of a module it lies in."""
-    return any(fnmatchcase(name, pattern.rstrip(".")) for name in _names(key))
 
 
 def _names(key: str) -> list[str]:

@@ -78,6 +78,8 @@ def check(start: Start, out: Path | None, force: bool, wish: Wish, settings: Set
         raise UsageError(f"--out {out} would replace {start.file} itself; choose another folder.")
     if out and not force and out.is_dir() and any(out.iterdir()):
         raise FileError(f"{out} is not empty; choose another folder or add --force.")
+    if wish.lr_backbone is not None and settings.find_lr:
+        raise UsageError("--lr-backbone needs an --lr that is known; try --find-lr of train first.")
     if wish.unfreeze_at and wish.unfreeze_at > settings.epochs:
         raise UsageError(
             f"--unfreeze-at {wish.unfreeze_at} is after the last of {settings.epochs} epochs; raise --epochs."
