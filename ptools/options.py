@@ -246,6 +246,14 @@ class Sectioned(click.Option):
         super().__init__(*args, **kwargs)
         self.section = section
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Return what click adds to the help: the value in force where there is one, without brackets."""
+        found = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            value = self.get_default(ctx, call=False)
+            found["default"] = str(self.show_default if value is None else value)
+        return found
+
 
 def section(title: str, *options: tuple[str, Any, str | None, str]) -> Callable[[F], F]:
     """Return a decorator that adds options under a heading of `Sections`.
@@ -326,6 +334,7 @@ def _training() -> list[Callable[[Any], Any]]:
         ("--deterministic", bool, None, "Only operations that repeat to the bit."),
         ("--save-every", Number(0), "30", "Seconds between checkpoints within an epoch."),
         ("--shard", bool, None, "Split the model over the processes (FSDP)."),
+        ("--save-model", bool, None, "Also write model.pth: the whole module, pickled."),
     )
     return [data, recipe, run, _in_run(seed_option), _in_run(device_option)]
 

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,12 @@ def kept(folder: str | Path) -> dict[str, Tensor]:
 
 
 def test_it_goes_on_from_what_train_left(ptools: Run) -> None:
-    """One more epoch on loaded weights is better than the first on new ones; stdout is two lines."""
+    """One more epoch on loaded weights is better than the first on new ones; stdout is the result."""
     first = ptools("train", "--model", "cnn", "--epochs", "3", "--out", "old", "--json").document
     done = ptools("finetune", "--model", "cnn", "--weights", "old/best.pth", "--epochs", "1",
                   process=True)  # fmt: skip
     assert done.exit_code == 0, done.stderr
-    accuracy, folder = done.stdout.splitlines()
+    accuracy, *_, folder = done.stdout.splitlines()
     assert float(accuracy.split()[2].rstrip("%")) > 100 * first["epochs"][0]["val_accuracy"]
     assert folder == "run folder     runs/digits-cnn-1"
     said = done.stderr.splitlines()
@@ -123,7 +124,7 @@ def test_other_names_and_another_head(ptools: Run) -> None:
     assert run["loaded"]["changed"]["top.weight"] == "module.conv3.weight"
     assert run["frozen"]["eval"] == ["stem", "deep"]
     assert (run["folder"], len(run["epochs"])) == ("runs/digits-Net-1", 1)
-    config = json.loads(Path(run["folder"], "config.json").read_text())
+    config = tomllib.loads(Path(run["folder"], "config.toml").read_text())
     assert config["loaded"] == run["loaded"]
     assert config["frozen"] == run["frozen"]
     assert (config["loaded"]["file"], config["loaded"]["key"]) == ("old.tar", "state_dict")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ def test_weights_of_imagenet_on_grey_digits(published: Path, ptools: Run) -> Non
         f"{published / 'resnet18-f37072fd.pth'}; new: fc"
     )
     run = done.document
-    config = json.loads(Path(run["folder"], "config.json").read_text())
+    config = tomllib.loads(Path(run["folder"], "config.toml").read_text())
     assert config["mean"] == [0.485, 0.456, 0.406]
     assert config["blueprint"]["shape"] == [3, 32, 32]
     assert run["finetune"]["tail"] == ["fc"]

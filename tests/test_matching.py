@@ -15,6 +15,7 @@ import pytest
 
 from ptools.matching import Match, match
 from ptools.matching.evidence import Evidence
+from ptools.matching.swaps import changes, swapped
 from ptools.matching.units import units
 
 State = dict[str, tuple[int, ...]]
@@ -327,8 +328,8 @@ def test_no_torch() -> None:
 
 
 def test_numbers_rise_together_whatever_the_order_of_registration() -> None:
-    source = {"log_scale.weight": (3, 7)}
-    target = {"head.scale.weight": (3, 7)}
+    source: dict[str, tuple[int, ...]] = {"log_scale.weight": (3, 7)}
+    target: dict[str, tuple[int, ...]] = {"head.scale.weight": (3, 7)}
     for part in ("cls", "box"):
         for i in range(4):
             source |= conv(f"fcos.{part}_tower.{3 * i}", 8, 8) | bn(
@@ -443,6 +444,79 @@ def test_a_bias_beside_the_module_of_its_weight() -> None:
     found = match(source, target)
     assert found.transforms["convs.1.lin.weight"] == ("transpose", ("gc1.weight",))
     assert found.mapping["convs.1.bias"] == "gc1.bias"
+
+
+def test_names_in_common_make_no_network_where_every_block_differs() -> None:
+    def blocks(*own: str) -> State:
+        state: State = linear("embed", 16, 12)
+        for i in range(4):
+            for name, out, into in (("proj", 16, 16), ("fc1", 64, 16), ("fc2", 16, 64)):
+                state |= linear(f"blocks.{i}.{name}", out, into)
+            for n, name in enumerate(own):
+                state |= linear(f"blocks.{i}.{name}", 3 + len(own) + n, 16)
+        return state
+
+    result = match(blocks("local", "mix"), blocks("talk"))
+    assert result.verdict == "different"
+    assert not result.mapping
+    assert match(blocks(), blocks("adapter")).verdict == "partial"
+
+
+def test_a_parameter_is_no_norm_where_norms_are_left_over() -> None:
+    source: State = {"emb.weight": (99, 20)}
+    target: State = {"tok.weight": (80, 20)}
+    for i in range(3):
+        for norm in ("ln1", "ln2"):
+            source |= {f"b.{i}.{norm}.weight": (20,), f"b.{i}.{norm}.bias": (20,)}
+            target[f"l.{i}.{norm}.weight"] = (20,)
+        source |= {f"b.{i}.att.decay": (20,), f"b.{i}.att.first": (20,)}
+        for name in ("key", "value", "receptance", "output"):
+            source[f"b.{i}.att.{name}.weight"] = (20, 20)
+        for name in ("query", "key", "value", "dense"):
+            target[f"l.{i}.attn.{name}.weight"] = (20, 20)
+        source |= {f"b.{i}.ff.up.weight": (80, 20), f"b.{i}.ff.gate.weight": (30, 20)}
+        target[f"l.{i}.ff.up.weight"] = (80, 20)
+    assert not match(source, target).mapping
+
+
+def test_numbers_of_two_places_may_have_changed_meaning() -> None:
+    source: State = {}
+    target: State = {}
+    for i, width in enumerate((8, 16, 24)):
+        source |= conv(f"net.{i}.conv", width, 3 if not i else 8 * i)
+        for block in (0, 1):
+            for n in (0, 1):
+                source |= conv(f"net.{i}.res_block{block}.conv{n}", width, width)
+    for block in (2, 1):  # resnet2 is the second block, 1 and 3 are its convolutions
+        for i, width in enumerate((8, 16, 24)):
+            for n in (1, 3):
+                target |= conv(f"resnet{block}.{i}.{n}", width, width)
+    for i, width in enumerate((8, 16, 24)):
+        target |= conv(f"feat.{i}.0", width, 3 if not i else 8 * i)
+    result = match(source, target)
+    for key, old in result.mapping.items():
+        if key.startswith("resnet"):
+            block, n = int(key[6]) - 1, (int(key.split(".")[2]) - 1) // 2
+            assert f"res_block{block}.conv{n}" in old, "asked or right, never the other way"
+
+
+def test_changes_of_places_keep_every_source_unit_once() -> None:
+    source: State = {}
+    target: State = {}
+    for i in range(2):
+        for part in ("0.1", "0.2.0.1", "0.2.1.1"):
+            source |= linear(f"layers.{i}.{part}.net.0", 16, 8)
+        for part in ("cross", "latent.0", "latent.1"):
+            target |= linear(f"stages.{i}.{part}.up", 16, 8)
+    source |= linear("spare.net.0", 16, 8)
+    evidence = Evidence(units(source), units(target))
+    chosen = {t: t for t in range(6)}
+    made = [swapped(chosen, change) for change in changes(evidence, chosen)]
+    assert all(len(set(other.values())) == 6 for other in made)
+    assert any(6 in other.values() for other in made), "also the one that none had"
+    assert any([other[t] for t in range(6)] == [1, 0, 2, 4, 3, 5] for other in made), (
+        "a part may change places with a deeper one, in all stages at once"
+    )
 
 
 def test_an_assignment_is_judged_as_beliefs_of_0_and_1_are() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -114,6 +116,8 @@ def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        while socket.socket().connect_ex(("127.0.0.1", server.server_port)):
+            time.sleep(0.01)  # on a busy machine it is refused at first
         yield folder, f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -67,6 +67,7 @@ def test_a_plugin_that_is_not_there() -> None:
         ("partial-load", ["tiny.pth", "tiny.pth", "--dry-run"]),
         ("plugins", []),
         ("predict", []),
+        ("runs", []),
         ("shapes", ["--in", "32", "--k", "3"]),
         ("train", ["--epochs", "1", "--model", "mlp"]),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,11 @@ def test_without_arguments(ptools: Run) -> None:
     done = ptools("train", process=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.exit_code == 0
-    first, second = done.stdout.splitlines()
+    first, loss, best, _, last = done.stdout.splitlines()
     assert float(first.split()[2].rstrip("%")) >= 98
-    assert second == "run folder     runs/digits-cnn-bn-1"
+    assert loss.startswith("test loss      0.")
+    assert best.endswith(" of 8")
+    assert last == "run folder     runs/digits-cnn-bn-1"
     assert "tensorboard --logdir runs" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     assert len([line for line in done.stderr.splitlines() if line[:5].strip().isdigit()]) == 8
@@ -55,7 +58,7 @@ def test_the_run_folder(ptools: Run) -> None:
 
     run = ptools("train", "--epochs", "3", "--out", "here", "--seed", "5", "--json").document
     folder = Path("here")
-    config = json.loads((folder / "config.json").read_text())
+    config = tomllib.loads((folder / "config.toml").read_text())
     assert {
         "data": "digits",
         "model": "cnn-bn",
@@ -63,7 +66,7 @@ def test_the_run_folder(ptools: Run) -> None:
         "seed": 5,
         "device": "cpu",
     }.items() <= (config.items())
-    assert config["ptools"] == __version__
+    assert config["versions"]["ptools"] == __version__
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["epochs"] == run["epochs"]
     assert [e["epoch"] for e in run["epochs"]] == [1, 2, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_without_test_images_the_validation_accuracy_has_its_name(
 def test_few_images(ptools: Run) -> None:
     done = ptools("train", "--limit", "100", "--epochs", "1", "--model", "mlp", "--batch-size", "33",
                   "--out", "run", "--json")  # fmt: skip
-    assert json.loads(Path("run/config.json").read_text())["images"]["train"] == 100
+    assert tomllib.loads(Path("run/config.toml").read_text())["images"]["train"] == 100
     assert done.document["confusion"] is not None
     assert sum(map(sum, done.document["confusion"])) == done.document["test_images"]
 
@@ -129,7 +130,7 @@ def test_dropout_and_init(ptools: Run) -> None:
     train(model="convnet", dropout=0.2, init="orthogonal", epochs=1, out=Path("run"), limit=64)
     kept = torch.load("run/best.pth", weights_only=True)
     assert kept["blueprint"]["dropout"] == 0.2
-    assert json.loads(Path("run/config.json").read_text())["init"] == "orthogonal"
+    assert tomllib.loads(Path("run/config.toml").read_text())["init"] == "orthogonal"
     done = ptools("train", "--model", "mlp", "--dropout", "0.2")
     assert done.exit_code == 2
     assert "no Dropout" in done.stderr
@@ -146,7 +147,7 @@ def test_find_lr_shows_rates_and_trains_nothing(ptools: Run) -> None:
     assert 0.005 <= found <= 0.5
     assert not Path("runs").exists()
     used = train(model="mlp", lr="find", epochs=2, out=Path("run"))
-    assert json.loads(Path("run/config.json").read_text())["lr"] == pytest.approx(found)
+    assert tomllib.loads(Path("run/config.toml").read_text())["lr"] == pytest.approx(found)
     assert used.accuracy is not None
     assert used.accuracy > 0.5
 
@@ -207,7 +208,7 @@ def test_misfits_are_told_before_the_first_step(ptools: Run) -> None:
         check(net(), wrong, Settings())
     done = ptools("train", "--model", "own.py:View", "--epochs", "1", "--out", "run", "--json")
     assert done.exit_code == 0  # view() after a convolution: not in channels_last
-    assert json.loads(Path("run/config.json").read_text())["channels_last"] is False
+    assert tomllib.loads(Path("run/config.toml").read_text())["channels_last"] is False
 
 
 def test_out_of_memory_names_the_largest_batch(ptools: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_plain_is_not_normalised_and_fast_is() -> None:
     config = {}
     for recipe in ("fast", "plain"):
         train(model="mlp", recipe=recipe, epochs=1, out=Path(recipe))
-        config[recipe] = json.loads(Path(recipe, "config.json").read_text())
+        config[recipe] = tomllib.loads(Path(recipe, "config.toml").read_text())
     assert (config["plain"]["mean"], config["plain"]["std"]) == ([0.0], [1.0])
     assert config["fast"]["mean"] == data.load("digits").statistics()[0]
 

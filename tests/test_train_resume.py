@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,7 @@ def test_the_epochs_can_be_extended() -> None:
     assert [vars(e) for e in run.epochs[:2]] == before
     assert [e.lr for e in run.epochs[2:]] == [e.lr for e in longer.epochs[2:]]
     assert run.epochs[2].lr > run.epochs[3].lr
-    assert json.loads(Path("run/config.json").read_text())["epochs"] == 4
+    assert tomllib.loads(Path("run/config.toml").read_text())["epochs"] == 4
 
 
 def test_a_finished_run_says_so(ptools: Run) -> None:
@@ -186,7 +187,7 @@ def test_what_may_not_change_is_refused(ptools: Run) -> None:
         assert done.exit_code in (1, 2), args
         assert says in done.stderr.splitlines()[-1], done.stderr
     Path("run/last.ckpt").write_bytes(Path("run/last.ckpt").read_bytes()[:900])
-    with pytest.raises(FileError, match=r"run/last\.pt is no checkpoint"):
+    with pytest.raises(FileError, match=r"run/last\.ckpt is no checkpoint"):
         train(resume=Path("run"))
 
 

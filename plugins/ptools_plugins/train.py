@@ -4,15 +4,17 @@ Without arguments it trains a small CNN on 1,797 real digits that came with the 
 no download, seconds on a laptop. It leaves a run folder:
 
 \b
-  config.json           everything that was set, to do it again
-  metrics.json          loss and accuracy of every epoch and of the test
-  best.pth               weights of the epoch that was best on other images
-  last.ckpt               what it takes to go on: ptools train --resume RUN
-  events.out.tfevents*  the same curves for TensorBoard
+  config.toml           everything that was set: ptools train --config RUN
+  metrics.json, .csv    loss and accuracy of every epoch and of the test
+  best.pth              weights of the epoch that was best on other images
+  last.ckpt             what it takes to go on: ptools train --resume RUN
+  events.out.tfevents*  the curves and the graph for TensorBoard
+  *.png                 curves, confusion matrix, the surest mistakes
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,9 @@ _EPILOG = examples(
 @click.option("--resume", cls=Sectioned, section="Run", metavar="RUN",
               type=FilePath(exists=True, file_okay=False),
               help="Go on with a run; nothing else is repeated.")  # fmt: skip
+@click.option("--config", cls=Sectioned, section="Run", metavar="FILE|RUN",
+              type=FilePath(exists=True),
+              help="Set everything as a config.toml has it; options win over it.")  # fmt: skip
 @click.option("--find-lr", cls=Sectioned, section="Run", is_flag=True,
               help="Try learning rates, show them, train nothing.")  # fmt: skip
 @click.option("--out", type=FilePath(), show_default="runs/DATA-MODEL-N", help="Run folder.")
@@ -61,10 +66,18 @@ _EPILOG = examples(
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, as_json: bool, find_lr: bool, resume: Path | None, **options: Any
+    ctx: click.Context,
+    /,
+    as_json: bool,
+    find_lr: bool,
+    resume: Path | None,
+    config: Path | None,
+    **options: Any,
 ) -> None:
     from ptools.training import screen
 
+    if config:
+        options = _configured(ctx, config, options, resume)
     if find_lr:
         return _find(options, as_json)
     shown = screen.Screen()
@@ -96,6 +109,29 @@ def _given(ctx: click.Context, options: dict[str, Any]) -> list[str]:
     """Return the options that stand on the command line, not in ptools.toml."""
     typed = click.core.ParameterSource.COMMANDLINE
     return [name for name in options if ctx.get_parameter_source(name) is typed]
+
+
+def _configured(
+    ctx: click.Context, config: Path, options: dict[str, Any], resume: Path | None
+) -> dict[str, Any]:
+    """Return the options with those of a config.toml below what stands on the command line."""
+    from ptools.training import configured
+
+    if resume:
+        raise UsageError(
+            "--resume goes on with a run, --config begins a new one; give one of them."
+        )
+    found, typed = configured.read(config), set(_given(ctx, options))
+    if "recipe" in typed:
+        raise UsageError("a config.toml holds a recipe with all its parts; leave --recipe out.")
+    values = dict(options)
+    for param in ctx.command.params:
+        if param.name in found and param.name not in typed:
+            value = found.pop(param.name)
+            if isinstance(value, list):
+                value = "x".join(map(str, value))
+            values[param.name] = param.type_cast_value(ctx, value)
+    return values | {name: found[name] for name in configured.INTERNAL if name in found}
 
 
 def train(
@@ -166,5 +202,5 @@ def _print(run: Run) -> None:
         near = output.program
         output.note("\nNext:")
         output.note(f"  {near('tensorboard')} --logdir {screen.logdir(run)}")
-        output.note(f"  {near('ptools')} train --model mlp --epochs 20")
-        output.note(f"  {near('ptools')} list models")
+        output.note(f"  {near('ptools')} predict {shlex.quote(run.folder)} PICTURE")
+        output.note(f"  {near('ptools')} runs")

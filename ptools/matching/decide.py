@@ -27,6 +27,7 @@ _LEAST, _UNORDERED = 0.5, 2.5  # the lead that decides: with and without an orde
 _AGAINST = 6.0  # and against the order of the names
 _COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
+_TORN = 0.6  # of the blocks: in networks that share names, too many to be of one
 PROOF = 3.0  # the lead of a pair that follows from what is known
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
 
@@ -53,7 +54,7 @@ def decide(evidence: Evidence, ends: list[Assignment], sure: dict[int, int]) -> 
     if not ends:
         return Decision(different="no module of the one has the shapes of a module of the other")
     view = View(evidence, ends, sure)
-    why = "" if sure else view.different()
+    why = view.torn() if sure else view.different()
     if why:
         return Decision(different=why)
     decision = Decision()
@@ -122,7 +123,7 @@ class View:
             for t, other in change:
                 margin[t] = min(margin.get(t, loss), loss)
                 if loss < 1:
-                    others.setdefault(t, set()).add(self.chosen[other])
+                    others.setdefault(t, set()).add(self.chosen[other] if other >= 0 else ~other)
         return margin, others
 
     # -- is it one network at all? ---------------------------------------------------------------------
@@ -142,6 +143,28 @@ class View:
         if self._inputs_differ():
             return "the first layers are of different kinds"
         return ""
+
+    def torn(self) -> str:
+        """Return why networks that share names are two different ones, or nothing: no block fits whole."""
+        if all(_broken(units, mapped, numbered=True) > _TORN for units, mapped in self._matched()):
+            return "most blocks of both have layers that the other's blocks lack"
+        return ""
+
+    def _matched(self) -> list[tuple[list[Unit], set[int]]]:
+        """Return the units of both sides, the target's first, with those that have a counterpart.
+
+        A parameter of its own is none for a module, where modules of that size are left over.
+        """
+        sources, targets = self.evidence.sources, self.evidence.targets
+        ours = {_weight(u) for u in sources if u.index not in self.used and not bare(u)}
+        theirs = {_weight(u) for u in targets if u.index not in self.chosen and not bare(u)}
+        both = {
+            t: s
+            for t, s in self.chosen.items()
+            if bare(sources[s]) == bare(targets[t])
+            or _weight(targets[t]) not in (ours if bare(sources[s]) else theirs)
+        }
+        return [(targets, set(both)), (sources, set(both.values()))]
 
     def _whole_part(self) -> bool:
         """Is a large part of one side, under one name, found whole on the other, where names agree?"""
@@ -163,13 +186,7 @@ class View:
 
     def _holes(self) -> bool:
         """Are there blocks on both sides of which only a part is matched?"""
-        return all(
-            _broken(units, mapped) > 0.1
-            for units, mapped in (
-                (self.evidence.targets, set(self.chosen)),
-                (self.evidence.sources, set(self.chosen.values())),
-            )
-        )
+        return all(_broken(units, mapped) > 0.1 for units, mapped in self._matched())
 
     def _inputs_differ(self) -> bool:
         """Does one side begin with embeddings that the other lacks, and that with a convolution?"""
@@ -298,14 +315,23 @@ def _share(some: list[Unit], units: list[Unit]) -> float:
     return sum(map(_matrix, some)) / whole if whole else len(some) / max(1, len(units))
 
 
-def _broken(units: list[Unit], mapped: set[int]) -> float:
-    """Return the share of blocks, of those with a matched unit, that have unmatched ones too."""
+def _weight(unit: Unit) -> tuple[int, ...]:
+    return squeezed(unit.shapes.get("weight", ()))
+
+
+def _broken(units: list[Unit], mapped: set[int], *, numbered: bool = False) -> float:
+    """Return the share of blocks, of those with a matched unit, that have unmatched ones too.
+
+    Where `numbered`, only what repeats is a block: parts with a number for a name, of a few units.
+    """
     blocks: dict[tuple[str, ...], list[bool]] = {}
     for unit in units:
         for depth in range(1, len(unit.path)):
-            if unit.path[depth - 1].isdigit() or depth == len(unit.path) - 1:
+            end = depth == len(unit.path) - 1 and not numbered
+            if unit.path[depth - 1].isdigit() or end:
                 blocks.setdefault(unit.path[:depth], []).append(unit.index in mapped)
-    touched = [found for found in blocks.values() if any(found) and len(found) > 1]
+    few = 2 if numbered else 1
+    touched = [found for found in blocks.values() if any(found) and len(found) > few]
     return sum(not all(found) for found in touched) / max(1, len(touched))
 
 

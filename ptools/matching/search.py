@@ -207,6 +207,8 @@ def _tried(
     ways = []
     for change in tried:
         chosen = swapped(end.chosen, change)
+        if len(set(chosen.values())) < len(chosen):
+            continue  # what was free is so no more
         value = score(evidence, evidence.pairs, chosen)
         ways.append((value - end.score, change, Assignment(chosen, value)))
     return sorted(ways, key=lambda way: -way[0])

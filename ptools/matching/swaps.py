@@ -14,15 +14,18 @@ from itertools import pairwise
 from ptools.matching.evidence import Evidence
 from ptools.matching.units import Unit
 
-Change = list[tuple[int, int]]  # (target unit, the one whose source unit it gets)
+# (target unit, the one whose source unit it gets; or ~s for the source unit s that none has)
+Change = list[tuple[int, int]]
 
 
 def changes(evidence: Evidence, chosen: dict[int, int]) -> list[Change]:
     """Return every change of places that leaves the shapes as they are, by the names of either side."""
     found = list(_changes([evidence.targets[t] for t in sorted(chosen)]))
     where = {s: t for t, s in chosen.items()}
-    for change in _changes([evidence.sources[s] for s in sorted(where)]):
-        found.append([(where[a], where[b]) for a, b in change])
+    for change in _changes(evidence.sources):
+        both = [(where[a], where.get(b, ~b)) for a, b in change if a in where]
+        if both:
+            found.append(both)
     return list({tuple(sorted(change)): change for change in found}.values())
 
 
@@ -40,6 +43,10 @@ def _changes(units: list[Unit]) -> Iterator[Change]:
     for a, b in _of_one_template(units):
         end = a.template[a.template.index("#") :]
         found["numbers", a.numbers, b.numbers, end].append((a.index, b.index))
+        found["places", a.template, _apart(a, b)].append((a.index, b.index))
+    for a, b in _of_one_end(units):
+        parents = (a.template[: -len(a.last)], b.template[: -len(b.last)])
+        found["parents", *parents, *_rest(a, b)].append((a.index, b.index))
     covered = {t for change in found.values() for both in change for t in both}
     for a, b in _alike(units, lambda unit: unit.signature):
         if a.index not in covered or b.index not in covered:
@@ -80,6 +87,27 @@ def _of_one_template(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
     """Yield units that differ in their numbers only."""
     for a, b in _alike(units, lambda unit: (unit.template, unit.signature)):
         if a.numbers:
+            yield a, b
+
+
+def _apart(a: Unit, b: Unit) -> tuple[tuple[int, int, int], ...]:
+    """Return the places of the numbers in which two names of one template differ, and these numbers."""
+    both = enumerate(zip(a.numbers, b.numbers, strict=True))
+    return tuple((place, x, y) for place, (x, y) in both if x != y)
+
+
+def _rest(a: Unit, b: Unit) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the numbers of two names without those that they begin with in common."""
+    same = 0
+    while a.numbers[same : same + 1] == b.numbers[same : same + 1] and same < len(a.numbers):
+        same += 1
+    return a.numbers[same:], b.numbers[same:]
+
+
+def _of_one_end(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
+    """Yield units of two parts of one block that are called the same there: one part lies deeper."""
+    for a, b in _alike(units, lambda unit: (unit.path[-1:], unit.numbers[:1], unit.signature)):
+        if a.template != b.template and len(a.path) != len(b.path):
             yield a, b
 
 
@@ -128,4 +156,4 @@ def _of_two_parts(
 
 def swapped(chosen: dict[int, int], change: Change) -> dict[int, int]:
     """Return the assignment after a change of places."""
-    return chosen | {t: chosen[other] for t, other in change}
+    return chosen | {t: chosen[other] if other >= 0 else ~other for t, other in change}

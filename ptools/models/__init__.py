@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Blueprint",
     "BuildError",
+    "anchored",
     "build",
+    "check_named",
     "initialise",
+    "is_photographic",
     "is_sized",
     "literals",
     "place",
@@ -112,6 +115,44 @@ def place(spec: str) -> str | None:
     """Return the file or module that `spec` names; None for a registered or torchvision model."""
     match = _SPEC.fullmatch(spec)
     return match["place"] if match and match["place"] != "torchvision" else None
+
+
+def anchored(spec: str) -> str:
+    """Return `spec` with its file's whole path, to be built from any folder: /home/me/net.py:Net."""
+    file = place(spec)
+    if file is None or not file.endswith(".py"):
+        return spec
+    return str(Path(file).resolve()) + spec[len(file) :]
+
+
+def is_photographic(spec: str) -> bool:
+    """Return whether `spec` is a model of torchvision: these take images of three channels only."""
+    name = spec.removeprefix("torchvision:").partition("(")[0]
+    if place(spec) is not None or (name == spec and name in registry.owners(registry.MODELS)):
+        return False
+    from ptools.models import zoo
+
+    return name in zoo.names()
+
+
+def check_named(spec: str) -> None:
+    """Raise UsageError where a model that a file names is anything but a network.
+
+    Registered models, torchvision's, a .py file that is here, and classes of torch.nn.Module are
+    built; `os:system('...')` is not. A .py file is imported, which runs it.
+    """
+    named = place(spec)
+    if named is None or named.endswith(".py"):
+        return
+    from torch import nn
+
+    match = _SPEC.fullmatch(spec)
+    assert match is not None
+    found = _find(named, match["name"])
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UsageError(
+            f"the file says its model is '{spec}', which is no class of torch.nn.Module: not built."
+        )
 
 
 def is_sized(spec: str) -> bool:

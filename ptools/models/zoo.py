@@ -80,7 +80,8 @@ def maker(
     for key, value in default.items():
         if key in signature or (key == "num_classes" and flexible):
             named.setdefault(key, value)
-    for key, value in _sizes(make, shape).items():
+    wanted = shape if classes is not None else None  # to be trained: any size; else as published
+    for key, value in _sizes(make, wanted).items():
         named.setdefault(key, value)
 
     def built() -> Any:

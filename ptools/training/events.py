@@ -47,6 +47,12 @@ class EventFile:
         value = [Summary.Value(tag=tag, simple_value=number) for tag, number in values.items()]
         self._write(Event(wall_time=time(), step=step, summary=Summary(value=value)))
 
+    def graph(self, found: bytes) -> None:
+        """Write the graph of the network: a serialised GraphDef."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._write(Event(wall_time=time(), graph_def=found))
+
     def _write(self, event: object) -> None:
         try:
             self.records.write(event.SerializeToString())  # type: ignore[attr-defined]

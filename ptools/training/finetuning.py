@@ -25,7 +25,7 @@ __all__ = ["Plan", "again", "custom"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What config.json keeps as `finetune`.
+    """What config.toml keeps as `finetune`.
 
     head         the last layer, which trains at the whole learning rate; "" where nobody asked
     tail         the modules that train on features, and `flat`: whether their output is flattened

@@ -1,10 +1,15 @@
 """The run folder: what a training leaves behind, each file whole after every epoch.
 
-config.json             everything that was set, with versions; enough to start again
+config.toml             everything that was set, with versions: ptools train --config
 metrics.json            every epoch; at the end what the kept weights are worth, by class
+metrics.csv             a row per epoch
 best.pth                 the weights that are kept, and what they need to be used
 last.ckpt                 what it takes to go on, see ptools.training.state
-events.out.tfevents*    the curves for TensorBoard
+events.out.tfevents*    the curves and the graph for TensorBoard
+curves.png              at the end, or where it was interrupted; with images to measure on also
+confusion.png, .json    which class was taken for which, in counts
+mistakes.png            the surest wrong answers
+model.pth               under --save-model: the whole module, pickled
 
 A kill between two of them costs nothing: last.ckpt comes last, best.pth just before it, and both may wait
 where an epoch is shorter than their writing. A run that goes on does again what last.ckpt does not know of,
@@ -14,13 +19,13 @@ to the same bits.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, astuple, fields
 from typing import TYPE_CHECKING, Any
 
-from ptools import __version__, checkpoints, files
-from ptools.errors import FileError
-from ptools.training import state
+from ptools import __version__, checkpoints, files, output
+from ptools.errors import FileError, cause
+from ptools.training import state, toml
 from ptools.training.events import EventFile
 from ptools.training.history import Epoch, best
 
@@ -31,7 +36,19 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "read"]
 
-OWN = ("config.json", "metrics.json", "best.pth", state.NAME)
+CONFIG = "config.toml"
+OWN = (
+    CONFIG,
+    "metrics.json",
+    "metrics.csv",
+    "best.pth",
+    state.NAME,
+    "curves.png",
+    "confusion.json",
+    "confusion.png",
+    "mistakes.png",
+    "model.pth",
+)
 
 
 class RunFolder:
@@ -64,10 +81,11 @@ class RunFolder:
         else:
             self.epochs = [Epoch(**epoch) for epoch in resumed["history"]]
         versions = {"ptools": __version__, "torch": str(torch.__version__)}
-        self._write("config.json", {**config, **versions})
+        text = toml.written({**config, "versions": versions})
+        files.write(folder / CONFIG, text, force=True)
         self.events = EventFile(folder, resumed.get("events") if resumed else None)
         if self.epochs:
-            self._write("metrics.json", self._metrics())
+            self._write_metrics()
 
     def _clear(self) -> None:
         ours = self.folder.glob("events.out.tfevents.*.ptools")
@@ -94,7 +112,7 @@ class RunFolder:
         }
         values = {tag: value for tag, value in curves.items() if value is not None}
         self.events.scalars(epoch.epoch, values)
-        self._write("metrics.json", self._metrics())
+        self._write_metrics()
 
     def save(self, found: Mapping[str, Any]) -> None:
         """Write last.ckpt, which knows how much of the event file is its own, and before it best.pth."""
@@ -124,12 +142,36 @@ class RunFolder:
                 "per_class": found.per_class(classes),
                 "confusion": found.confusion,
             }
+            if found.confusion:
+                table = {"on": on, "classes": list(classes), "counts": found.confusion}
+                self._write("confusion.json", table)
         self._write("metrics.json", self._metrics() | about)
+
+    def draw(self, name: str, made: Callable[[], bytes]) -> None:
+        """Write a picture; where it cannot be drawn, that is a note, and the run is whole."""
+        try:
+            files.write(self.folder / name, made(), force=True)
+        except FileError:
+            raise
+        except Exception as error:  # fonts, odd class names: matplotlib's
+            output.note(f"{name} could not be drawn: {cause(error)}")
 
     def close(self) -> None:
         """Write what still waits, and close the event file."""
         self.events.close()
         self._save_best()
+        if self.epochs:
+            from ptools.training import plots
+
+            self.draw("curves.png", lambda: plots.curves(self.epochs))
+
+    def _write_metrics(self) -> None:
+        self._write("metrics.json", self._metrics())
+        names = [field.name for field in fields(Epoch)]
+        rows = [",".join("" if v is None else repr(v) for v in astuple(e)) for e in self.epochs]
+        files.write(
+            self.folder / "metrics.csv", "\n".join([",".join(names), *rows, ""]), force=True
+        )
 
     def _metrics(self) -> dict[str, Any]:
         return {"epochs": [asdict(epoch) for epoch in self.epochs]}
@@ -157,14 +199,16 @@ def _own(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:
-    """Read config.json or metrics.json of a run. Raises FileError where it is none."""
+    """Read config.toml or metrics.json of a run. Raises FileError where it is none."""
     path = folder / name
+    kind = "TOML" if name.endswith(".toml") else "JSON"
     try:
-        found = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        found = toml.read(text.decode()) if kind == "TOML" else json.loads(text)
     except OSError as error:
         raise files.failed("read", path, error) from error
     except ValueError as error:
-        raise FileError(f"{path} is no JSON; it was not written by ptools.") from error
+        raise FileError(f"{path} is no {kind}; it was not written by ptools.") from error
     if not isinstance(found, dict):
         raise FileError(f"{path} is not what ptools writes there.")
     return found

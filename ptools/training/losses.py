@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["balanced", "objective", "plain"]
+__all__ = ["balanced", "objective", "plain", "scores"]
 
 Plain = Callable[["Tensor", "Tensor"], "Tensor"]
 Objective = Callable[["Tensor", "Tensor"], "tuple[Tensor, Tensor]"]
@@ -32,6 +32,16 @@ def plain(name: str) -> Plain:
     """Return the loss `name` of (logits, labels) as it is shown: neither smoothed nor weighted."""
     found = objective(name)
     return lambda logits, labels: found(logits, labels)[0]
+
+
+def scores(name: str, logits: Tensor) -> Tensor:
+    """Return what a network trained with the loss `name` says of each class: (B, C).
+
+    Probabilities of ce (softmax) and bce (sigmoid); of a distance the outputs themselves.
+    """
+    if name == "ce":
+        return logits.softmax(1)
+    return logits.sigmoid() if name == "bce" else logits
 
 
 def objective(name: str, *, smoothing: float = 0.0, weights: Tensor | None = None) -> Objective:

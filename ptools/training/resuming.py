@@ -1,6 +1,6 @@
 """A run folder -> the session that goes on where it was: `ptools train --resume RUN`.
 
-Everything comes from the run: its config.json says what was set, last.ckpt where it was. What may be given
+Everything comes from the run: its config.toml says what was set, last.ckpt where it was. What may be given
 anew is in MAY_CHANGE: it does not change the weights of the epochs that are done.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ptools import data as datasets
-from ptools.errors import FileError, UsageError
+from ptools.errors import FileError, UsageError, cause
 from ptools.training import finetuning, hardware, state
 from ptools.training import folder as run_folder
 from ptools.training.distributed import ALONE, Team
@@ -29,9 +29,23 @@ def resume(folder: Path, *, team: Team = ALONE, **changed: Any) -> Session:
 
     Raises UsageError, FileError where that is no run, or its data are others now.
     """
+    hardware.share_cores()
+    try:
+        return _session(folder, team, changed)
+    except _NOT_OURS as error:
+        raise FileError(
+            f"{folder} holds what 'ptools train' does not write there ({cause(error)}); begin again with "
+            f"--config {folder}, or from its weights: ptools finetune {folder}"
+        ) from error
+
+
+_NOT_OURS = (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError,
+             ValueError)  # fmt: skip
+
+
+def _session(folder: Path, team: Team, changed: Mapping[str, Any]) -> Session:
     from ptools import models
 
-    hardware.share_cores()
     config = _config(folder)
     settings = _settings(config, changed)
     options = DataOptions.of(config)
@@ -39,6 +53,7 @@ def resume(folder: Path, *, team: Team = ALONE, **changed: Any) -> Session:
     _check_epochs(folder, settings, found)
     images = loaded(config["data"], settings, options, team)
     blueprint = models.Blueprint.of(config["blueprint"])
+    models.check_named(blueprint.model)
     _check_data(folder, config, images)
     hardware.seed(settings.seed, deterministic=settings.deterministic)
     net = blueprint.build()
@@ -72,16 +87,16 @@ _ABOUT = ("loaded", "frozen", "finetune")  # of finetune
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    if not (folder / "config.json").is_file():
-        raise FileError(f"{folder} is no run of 'ptools train': it has no config.json.")
+    if not (folder / run_folder.CONFIG).is_file():
+        raise FileError(f"{folder} is no run of 'ptools train': it has no {run_folder.CONFIG}.")
     if not (folder / state.NAME).is_file():
         raise FileError(
             f"{folder} has no {state.NAME}: nothing was trained yet; start again with --out {folder} --force."
         )
-    config = run_folder.read(folder, "config.json")
+    config = run_folder.read(folder, run_folder.CONFIG)
     missing = {"data", "model", "blueprint", "mean", "std"} - set(config)
     if missing:
-        raise FileError(f"{folder / 'config.json'} has no {', '.join(sorted(missing))}.")
+        raise FileError(f"{folder / run_folder.CONFIG} has no {', '.join(sorted(missing))}.")
     return config
 
 
@@ -114,6 +129,11 @@ def _check_data(folder: Path, config: Mapping[str, Any], images: datasets.ImageS
                 f"{config['data']} has {now} {name} images now, and had {count} when {folder} began; "
                 "a run goes on with the same data only."
             )
+    if list(images.classes) != config.get("classes", list(images.classes)):
+        raise UsageError(
+            f"the classes of {config['data']} are others now than when {folder} began, or in another "
+            "order; a run goes on with the same data only."
+        )
     if list(images.shape) != config["blueprint"]["shape"]:
         raise UsageError(
             f"the images of {config['data']} have another size than {folder} began with."

@@ -1,14 +1,15 @@
 """What a network is worth on images it does not train on: loss, accuracy, and which class it takes for which.
 
 score(model, batches)     mean loss and accuracy
-measure(model, batches)   the same, with the confusion counts
+measure(model, batches)   the same, with the confusion counts and the surest mistakes
+Measured, Mistake         what it returns
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ptools.training import losses
@@ -19,13 +20,24 @@ if TYPE_CHECKING:
 
     from ptools.training.signals import Stop
 
-__all__ = ["Measured", "Stopped", "measure", "score"]
+__all__ = ["Measured", "Mistake", "Stopped", "measure", "score"]
 
+_WORST = 24  # mistakes that are kept
 _MANY = 1000  # classes: their confusion is a table of a million counts
 
 
 class Stopped(Exception):
     """A signal came while images were scored; what was trained is whole."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Image `index` of those measured: its label, what it was taken for, and how surely."""
+
+    index: int
+    label: int
+    predicted: int
+    score: float  # the probability; with --loss mse, l1 and huber, the output
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Measured:
     accuracy: float
     images: int
     confusion: list[list[int]] | None = None
+    mistakes: tuple[Mistake, ...] = ()  # the surest, the worst first
 
     def per_class(self, classes: Iterable[str]) -> list[dict[str, Any]]:
         """Return images, right ones and accuracy of every class, for JSON."""
@@ -73,6 +86,7 @@ def measure(
     shown = losses.plain(loss)
     model.eval()
     count, sums, table = 0, None, None
+    worst: list[Mistake] = []
     with torch.no_grad():  # inference_mode would mark buffers that a model keeps
         for images, labels in batches:
             if stop is not None and stop.asked:
@@ -85,15 +99,27 @@ def measure(
             found = logits.argmax(1)
             sums[0] += shown(logits, labels) * len(labels)
             sums[1] += (found == labels).sum()
-            count += len(labels)
             if confusion and logits.shape[1] <= _MANY:
                 table = _count(table, labels, found, logits.shape[1])
-    return _together(team, count, sums, table)
+            if confusion and team.ranks == 1:  # each process sees a part, and not which
+                worst = _worst(worst, count, losses.scores(loss, logits), labels)
+            count += len(labels)
+    return replace(_together(team, count, sums, table), mistakes=tuple(worst))
 
 
 def _count(table: Tensor | None, labels: Tensor, found: Tensor, classes: int) -> Tensor:
     pairs = (labels * classes + found).bincount(minlength=classes * classes)
     return pairs if table is None else table + pairs
+
+
+def _worst(known: Sequence[Mistake], begun: int, scores: Tensor, labels: Tensor) -> list[Mistake]:
+    """Return the surest mistakes of those known and of a batch that begins at image `begun`."""
+    score, found = scores.max(1)
+    wrong = (found != labels).nonzero()[:, 0]
+    rows = zip(wrong.tolist(), labels[wrong].tolist(), found[wrong].tolist(), score[wrong].tolist(),
+               strict=True)  # fmt: skip
+    more = [Mistake(begun + at, label, answer, sure) for at, label, answer, sure in rows]
+    return sorted([*known, *more], key=lambda mistake: -mistake.score)[:_WORST]
 
 
 def _together(team: Team, count: int, sums: Tensor | None, table: Tensor | None) -> Measured:

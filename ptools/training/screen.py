@@ -1,7 +1,7 @@
 """What a person sees of a training: the conversation while it runs, two lines of result.
 
 Screen            on stderr: what is trained, a line per epoch, and a bar where there is a terminal
-result(run)       on stdout: the accuracy on images that were not trained on, the run folder
+result(run)       on stdout: accuracy and loss on images that were not trained on, best epoch, run folder
 interrupted(run)  on stderr: what an interrupted run has left, and how to go on
 logdir(run)       the folder to show in TensorBoard
 """
@@ -123,6 +123,10 @@ def result(run: Run) -> None:
         about = "that training never saw" if run.measured_on == "test" else "that chose the weights"
         name = f"{run.measured_on} accuracy"
         output.result(f"{name:13}  {run.accuracy:.2%}  ({right} of {run.images} images {about})")
+        output.result(f"{f'{run.measured_on} loss':13}  {run.loss:.4f}")
+    if run.best_epoch is not None and not run.interrupted:
+        output.result(f"best epoch     {run.best_epoch} of {len(run.epochs)}")
+        output.result(f"seconds        {run.seconds:.1f}")
     output.result(f"run folder     {run.folder}")
     if run.per_class and len(run.per_class) <= _FEW and run.accuracy != 1:
         worst = sorted(run.per_class, key=lambda row: (row["accuracy"] is None, row["accuracy"]))

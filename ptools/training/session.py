@@ -15,7 +15,7 @@ from ptools import data as datasets
 from ptools import files, output, registry, training
 from ptools.data import ImageSet
 from ptools.errors import PtoolsError, UsageError
-from ptools.training import hardware, memory, optim, parallel
+from ptools.training import hardware, leaving, memory, optim, parallel
 from ptools.training.distributed import ALONE, Team
 from ptools.training.folder import RunFolder
 from ptools.training.history import Epoch
@@ -41,7 +41,7 @@ Watch = Callable[[Running | Epoch], object]
 class Session:
     """A model on its device that takes the images; `data` and `model` are what was asked for.
 
-    `custom` is what finetune does differently, `about` goes into config.json, `resumed` is what last.ckpt
+    `custom` is what finetune does differently, `about` goes into config.toml, `resumed` is what last.ckpt
     of `folder` held where a run goes on.
     """
 
@@ -71,7 +71,7 @@ class Session:
     ) -> Run:
         """Train, keep the best weights, measure them once on the test images.
 
-        `about` goes into config.json; `watch` is called after every batch and every epoch. Ctrl-C and
+        `about` goes into config.toml; `watch` is called after every batch and every epoch. Ctrl-C and
         SIGTERM end it after the iteration, and the Run says so. Raises FileError, PtoolsError.
         """
         self.about |= about or {}
@@ -93,6 +93,8 @@ class Session:
                 found.release()
                 if kept:
                     kept.close()
+        if kept and self.settings.save_model and kept.best:
+            leaving.save_model(self, kept)
         return self._outcome(found, folder, measured, interrupted=not whole)
 
     def _training(self, stop: Stop) -> Training:
@@ -132,7 +134,10 @@ class Session:
     def _folder(self, folder: Path) -> RunFolder | None:
         if not self.team.main:
             return None
-        return RunFolder(folder, self.config(), self._beside(), resumed=self.resumed)
+        kept = RunFolder(folder, self.config(), self._beside(), resumed=self.resumed)
+        if not self.resumed:
+            leaving.trace(self, kept)
+        return kept
 
     def _train(self, found: Training, kept: RunFolder | None, watch: Watch) -> bool:
         """Train to the end; return whether it came there."""
@@ -173,10 +178,11 @@ class Session:
         measured = found.score(batches, confusion=True)
         if kept:
             kept.finish(on, measured, self.images.classes, found.seconds)
+            leaving.draw(self, kept, on, batches, measured)
         return on, measured
 
     def config(self) -> dict[str, Any]:
-        """Return what config.json holds: enough to prepare the same session again."""
+        """Return what config.toml holds: enough to prepare the same session again."""
         mean, std = self.statistics
         counts = {
             name: len(part) if (part := getattr(self.images, name)) is not None else 0
@@ -191,6 +197,7 @@ class Session:
             "mean": mean,
             "std": std,
             "images": counts,
+            "classes": list(self.images.classes),
             **self.about,
         }
 
@@ -260,10 +267,16 @@ def prepare(
     from ptools import models
 
     options = options or DataOptions()
+    if options.channels is None and models.is_photographic(model):
+        options = replace(options, channels=3)
     images, settings = _ready(data, settings, options, team)
     size = images.shape
     blueprint = models.Blueprint(
-        model, len(images.classes), size, head=head, dropout=dropout or settings.dropout
+        models.anchored(model),
+        len(images.classes),
+        size,
+        head=head,
+        dropout=dropout or settings.dropout,
     )
     net = blueprint.build()
     models.initialise(net, settings.init)

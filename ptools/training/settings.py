@@ -85,15 +85,14 @@ class Settings:
     save_every: float = 30.0
     shard: bool = False
     find_lr: bool = False
+    save_model: bool = False
 
     @classmethod
     def chosen(cls, recipe: str = "fast", **given: Any) -> Settings:
         """Return the recipe with what was given; None means not given. Raises UsageError."""
         if recipe not in RECIPES:
             raise UsageError(f"no recipe is called '{recipe}'; there are fast and plain.")
-        given = {
-            name: value for name, value in given.items() if value is not None and value is not False
-        }
+        given = {name: value for name, value in given.items() if value is not None}
         if given.get("lr") == "find":
             given |= {"find_lr": True}
             del given["lr"]

@@ -159,8 +159,26 @@ def save(state: Mapping[str, Any], folder: Path) -> None:
     checkpoints.save(found, folder / NAME, force=True)
 
 
+def _check(folder: Path) -> None:
+    """Raise FileError where last.ckpt is torn or damaged: torch reads over a flipped bit."""
+    from zipfile import BadZipFile, ZipFile
+
+    path = folder / NAME
+    try:
+        with ZipFile(path) as file:
+            bad = file.testzip()
+    except (BadZipFile, EOFError, NotImplementedError, OSError) as error:
+        bad = str(error) or "torn"
+    if bad:
+        raise FileError(
+            f"{path} is no checkpoint, or a damaged one ({bad}); best.pth may be whole: "
+            f"ptools finetune {folder}"
+        )
+
+
 def load(folder: Path) -> dict[str, Any]:
     """Read last.ckpt, on the CPU. Raises FileError where it is none."""
+    _check(folder)
     found = checkpoints.load(folder / NAME)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise FileError(

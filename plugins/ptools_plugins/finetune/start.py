@@ -83,7 +83,7 @@ def _of_weights(model: str, weights: str) -> Start:
 def _of_run(run: Path, head: str | None) -> Start:
     """Return what best.pth of a run says. Raises FileError where it is none."""
     from ptools import checkpoints
-    from ptools.models import Blueprint
+    from ptools.models import Blueprint, check_named
 
     if run.is_dir() and not (run / "best.pth").is_file():
         raise FileError(f"{run} has no best.pth: no epoch of it was finished.")
@@ -94,6 +94,7 @@ def _of_run(run: Path, head: str | None) -> Start:
             f"{file} does not say which network it is of: use --model M --weights {file}."
         )
     plan = Blueprint.of(kept["blueprint"])
+    check_named(plan.model)
     start = Start(
         plan.model,
         file=file,
