@@ -94,6 +94,7 @@ def test_every_command_line_runs_and_prints_what_is_shown(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiny_images")
 @pytest.mark.parametrize("name", [p.name for p in registry.find() if p.builtin])
 def test_every_example_of_help_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ptools: Run

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -105,8 +103,9 @@ def test_a_file_that_is_there_is_taken(cache: Path) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
     """A folder, and the address where its files can be had."""
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps the proxies of its first use
     folder = tmp_path / "served"
     folder.mkdir()
 
@@ -116,8 +115,6 @@ def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        while socket.socket().connect_ex(("127.0.0.1", server.server_port)):
-            time.sleep(0.01)  # on a busy machine it is refused at first
         yield folder, f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

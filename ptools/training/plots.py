@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ptools.training.history import Epoch, best
 from ptools.training.scoring import Mistake
@@ -75,7 +75,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> bytes:
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     count = len(classes)
     side = min(3 + 0.42 * count, 16)
-    figure = _figure(side + 0.6, side)
+    figure = _figure(side + 0.6, side, layout="compressed")
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(picture, ax=axes, fraction=0.046, label="share of the class")
@@ -128,10 +128,12 @@ def _there(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(
+    width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
+) -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def _png(figure: Figure) -> bytes:
