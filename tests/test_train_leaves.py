@@ -18,8 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from torch import nn
 
+from ptools import toml
 from ptools.testing import Run
-from ptools.training import plots, toml
+from ptools.training import plots
 from ptools.training.graph import graph
 from ptools.training.history import Epoch
 from ptools.training.scoring import Mistake, measure

@@ -23,9 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
 from typing import TYPE_CHECKING, Any
 
-from ptools import __version__, checkpoints, files, output
+from ptools import __version__, checkpoints, files, output, toml
 from ptools.errors import FileError, cause
-from ptools.training import state, toml
+from ptools.training import state
 from ptools.training.events import EventFile
 from ptools.training.history import Epoch, best
 

@@ -8,11 +8,9 @@ is_run(folder)       whether a folder looks like one
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -151,7 +149,11 @@ def read(folder: Path) -> Found:
 
 
 def _loaded(path: Path) -> dict[str, Any]:
-    kind, parse = ("TOML", _toml) if path.suffix == ".toml" else ("JSON", json.loads)
+    import json
+
+    from ptools import toml
+
+    kind, parse = ("TOML", toml.read) if path.suffix == ".toml" else ("JSON", json.loads)
     try:
         found = parse(path.read_text("utf-8"))
     except OSError as error:
@@ -161,21 +163,6 @@ def _loaded(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FileError(f"{path} is not what ptools writes there.")
     return found
-
-
-def _toml(text: str) -> Any:
-    return _opened(tomllib.loads(text))
-
-
-def _opened(value: Any) -> Any:
-    """Return what stands as `json:...` in TOML: ptools.training.toml, which is slow to import."""
-    if isinstance(value, dict):
-        return {name: _opened(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_opened(item) for item in value]
-    if isinstance(value, str) and value.startswith("json:"):
-        return json.loads(value.removeprefix("json:"))
-    return value
 
 
 def _found(folder: Path, config: dict[str, Any], metrics: dict[str, Any]) -> Found:
