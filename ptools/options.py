@@ -5,7 +5,7 @@ Who uses what:
     json_option       --json                                all but plugins new
     force_option      --force                               finetune, partial-load, plugins new, train
     seed_option       --seed                                finetune, partial-load, train
-    device_option     --device auto|cpu|cuda[:i]|mps|xpu    finetune, train
+    device_option     --device auto|cpu|cuda[:i]|mps|xpu    finetune, predict, train
     Sizes             32, 3x5, 32x48x64 -> tuple of int     shapes
     InputSpec         3x32x32, 16:int64 -> tracing's Input  partial-load, shapes
     Words             another type, or one of some words    shapes
@@ -15,8 +15,9 @@ Who uses what:
     Duration          90s, 10m, 2h -> seconds               finetune, train
     FilePath          a path -> pathlib.Path                all but device and list
     training_options  what a training is told to do         finetune, train
-    Sections          a --help with headings                finetune, train
     examples(...)     the examples that end every --help    all
+
+Headings in a long --help are in ptools.sections.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from ptools.sections import section
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -225,56 +228,6 @@ device_option = click.option(
 # -- training ------------------------------------------------------------------------------------
 
 
-class Sections(click.Command):
-    """A command whose --help has its options under headings: those of `section(...)`."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
-        for title in sorted(sections, key=lambda title: title == "Options"):
-            with formatter.section(title):
-                formatter.write_dl(sections[title])
-
-
-class Sectioned(click.Option):
-    """An option under a heading of `Sections`: click.option(..., cls=Sectioned, section="Data")."""
-
-    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.section = section
-
-    def get_help_extra(self, ctx: click.Context) -> Any:
-        """Return what click adds to the help: the value in force where there is one, without brackets."""
-        found = super().get_help_extra(ctx)
-        if isinstance(self.show_default, str):
-            value = self.get_default(ctx, call=False)
-            found["default"] = str(self.show_default if value is None else value)
-        return found
-
-
-def section(title: str, *options: tuple[str, Any, str | None, str]) -> Callable[[F], F]:
-    """Return a decorator that adds options under a heading of `Sections`.
-
-    An option is (name, type, default as shown, help): none has a value of its own, so that a recipe
-    can tell what was asked for. The type `bool` makes a flag.
-    """
-
-    def decorate(function: F) -> F:
-        for name, kind, shown, text in reversed(options):
-            more: dict[str, Any] = {"is_flag": True} if kind is bool else {"type": kind}
-            if shown:
-                more["show_default"] = shown
-            function = click.option(
-                name, cls=Sectioned, section=title, default=None, help=text, **more
-            )(function)
-        return function
-
-    return decorate
-
-
 def training_options(function: F) -> F:
     """Add what `train` and `finetune` have in common; the command is one of `Sections`."""
     for decorate in reversed(_training()):
@@ -283,8 +236,12 @@ def training_options(function: F) -> F:
 
 
 def _training() -> list[Callable[[Any], Any]]:
-    words = click.Choice
-    data = section(
+    data, recipe, run = _data(), _recipe(), _run()
+    return [data, recipe, run, _in_run(seed_option), _in_run(device_option)]
+
+
+def _data() -> Callable[[Any], Any]:
+    return section(
         "Data",
         (
             "--val",
@@ -297,11 +254,20 @@ def _training() -> list[Callable[[Any], Any]]:
         ("--augment", str, "none", "none, flip, flip-crop, trivial, or 'ColorJitter(0.4)'."),
         ("--labels", FilePath(exists=True), None, "A folder of label files of the same names."),
         ("--data-dir", FilePath(), None, "Where downloads lie: ./data, or the cache folder."),
-        ("--cache", words(["auto", "ram", "none"]), "auto", "Keep decoded pictures in memory."),
+        (
+            "--cache",
+            click.Choice(["auto", "ram", "none"]),
+            "auto",
+            "Keep decoded pictures in memory.",
+        ),
         ("--workers", Whole(0, 512), "0", "Processes that decode pictures."),
         ("--strict", bool, None, "Stop at the first bad picture."),
     )
-    recipe = section(
+
+
+def _recipe() -> Callable[[Any], Any]:
+    words = click.Choice
+    return section(
         "Recipe",
         ("--recipe", words(["fast", "plain"]), "fast", "Defaults of what follows; plain: the tutorials'."),
         ("--epochs", Whole(1, 100_000), "8", "Passes over the images."),
@@ -320,13 +286,16 @@ def _training() -> list[Callable[[Any], Any]]:
         ("--grad-clip", Positive(), None, "Longest gradient."),
         ("--accumulate", Whole(1, 1_000_000), "1", "Batches per step of the optimizer."),
     )  # fmt: skip
-    run = section(
+
+
+def _run() -> Callable[[Any], Any]:
+    return section(
         "Run",
         ("--patience", Whole(1, 100_000), None, "Epochs without a better one before it stops."),
         ("--time-budget", Duration(), None, "Stop after so long: 90s, 10m, 2h."),
         (
             "--amp",
-            words(["auto", "off", "bf16", "fp16"]),
+            click.Choice(["auto", "off", "bf16", "fp16"]),
             "auto",
             "Mixed precision; auto: if native.",
         ),
@@ -336,7 +305,6 @@ def _training() -> list[Callable[[Any], Any]]:
         ("--shard", bool, None, "Split the model over the processes (FSDP)."),
         ("--save-model", bool, None, "Also write model.pth: the whole module, pickled."),
     )
-    return [data, recipe, run, _in_run(seed_option), _in_run(device_option)]
 
 
 def _in_run(decorate: Callable[[F], F]) -> Callable[[F], F]:

@@ -24,13 +24,12 @@ from ptools import output
 from ptools.errors import UsageError
 from ptools.options import (
     FilePath,
-    Sectioned,
-    Sections,
     examples,
     force_option,
     json_option,
     training_options,
 )
+from ptools.sections import Sectioned, Sections
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,7 @@
 """What came of a training: a value for people and for --json.
 
 Run             what it measured, and where it left it
+outcome(...)    the Run of a training that has come to its end, or was interrupted
 finished(...)   the Run of a folder in which nothing is left to do
 """
 
@@ -14,9 +15,11 @@ from ptools.training import folder as run_folder
 from ptools.training.history import Epoch, ended
 
 if TYPE_CHECKING:
+    from ptools.training.loop import Training
+    from ptools.training.scoring import Measured
     from ptools.training.session import Session
 
-__all__ = ["Run", "finished"]
+__all__ = ["Run", "finished", "outcome"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,40 @@ class Run:
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {"run": self.folder, **asdict(self)}
+
+
+def outcome(
+    session: Session,
+    found: Training,
+    folder: Path,
+    measured: tuple[str, Measured] | None,
+    *,
+    interrupted: bool,
+) -> Run:
+    """Return what a training of `session` came to; `measured` says on which images, and what."""
+    on, scores = measured or (None, None)
+    test, images = scores if on == "test" else None, session.images
+    return Run(
+        folder=str(folder),
+        data=images.name,
+        model=session.model,
+        parameters=sum(p.numel() for p in session.net.parameters()),
+        epochs=found.history,
+        best_epoch=found.best_epoch,
+        test_loss=test.loss if test else None,
+        test_accuracy=test.accuracy if test else None,
+        test_images=len(images.test) if images.test is not None else 0,
+        interrupted=interrupted,
+        measured_on=on,
+        accuracy=scores.accuracy if scores else None,
+        loss=scores.loss if scores else None,
+        images=scores.images if scores else 0,
+        seconds=found.seconds,
+        best=str(folder / "best.pth") if found.history else None,
+        ended=found.ended,
+        per_class=scores.per_class(images.classes) if scores else [],
+        confusion=scores.confusion if scores else None,
+    )
 
 
 def finished(folder: Path, session: Session) -> Run | None:

@@ -20,7 +20,7 @@ from ptools.training.distributed import ALONE, Team
 from ptools.training.folder import RunFolder
 from ptools.training.history import Epoch
 from ptools.training.loop import Custom, Diverged, Training
-from ptools.training.run import Run
+from ptools.training.run import Run, outcome
 from ptools.training.scoring import Measured, Stopped
 from ptools.training.settings import DataOptions, Settings
 from ptools.training.signals import Stop
@@ -95,7 +95,7 @@ class Session:
                     kept.close()
         if kept and self.settings.save_model and kept.best:
             leaving.save_model(self, kept)
-        return self._outcome(found, folder, measured, interrupted=not whole)
+        return outcome(self, found, folder, measured, interrupted=not whole)
 
     def _training(self, stop: Stop) -> Training:
         if self.settings.find_lr and not self.resumed:
@@ -214,38 +214,6 @@ class Session:
             "data": self.images.name,
             "loss": self.settings.loss,
         }
-
-    def _outcome(
-        self,
-        found: Training,
-        folder: Path,
-        measured: tuple[str, Measured] | None,
-        *,
-        interrupted: bool,
-    ) -> Run:
-        on, scores = measured or (None, None)
-        test = scores if on == "test" else None
-        return Run(
-            folder=str(folder),
-            data=self.images.name,
-            model=self.model,
-            parameters=sum(p.numel() for p in self.net.parameters()),
-            epochs=found.history,
-            best_epoch=found.best_epoch,
-            test_loss=test.loss if test else None,
-            test_accuracy=test.accuracy if test else None,
-            test_images=len(self.images.test) if self.images.test is not None else 0,
-            interrupted=interrupted,
-            measured_on=on,
-            accuracy=scores.accuracy if scores else None,
-            loss=scores.loss if scores else None,
-            images=scores.images if scores else 0,
-            seconds=found.seconds,
-            best=str(folder / "best.pth") if found.history else None,
-            ended=found.ended,
-            per_class=scores.per_class(self.images.classes) if scores else [],
-            confusion=scores.confusion if scores else None,
-        )
 
 
 def prepare(

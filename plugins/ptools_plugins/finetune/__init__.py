@@ -20,14 +20,13 @@ from ptools import output
 from ptools.options import (
     FilePath,
     Positive,
-    Sections,
     Whole,
     examples,
     force_option,
     json_option,
-    section,
     training_options,
 )
+from ptools.sections import Sections, section
 
 if TYPE_CHECKING:
     from pathlib import Path
