@@ -16,13 +16,7 @@ from ptools.models import Blueprint
 from ptools.testing import Run
 from ptools_plugins.finetune import Finetuned, finetune
 
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def best(folder: str | Path) -> dict[str, Any]:

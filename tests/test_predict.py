@@ -27,12 +27,7 @@ from ptools_plugins.predict.pictures import batches, find
 CLASSES = ["ant", "bee", "cat"]
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def content(blueprint: Blueprint, **other: Any) -> dict[str, Any]:

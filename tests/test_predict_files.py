@@ -17,7 +17,9 @@ from ptools.errors import FileError, PtoolsError, UsageError
 from ptools.models import Blueprint
 from ptools.testing import Run
 from ptools_plugins.predict import predict
-from tests.test_predict import content, outputs, pictures, place, saved  # noqa: F401  (place: a fixture)
+from tests.test_predict import content, outputs, pictures, saved
+
+pytestmark = pytest.mark.usefixtures("place")
 
 NET = """
 from torch import nn

@@ -19,12 +19,7 @@ from ptools_plugins.runs import compare, listing, read
 NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds")
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,7 @@ from ptools import __version__
 from ptools.testing import Install, Run
 from ptools_plugins.train import train
 
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def test_without_arguments(ptools: Run) -> None:

@@ -19,13 +19,7 @@ from ptools.training.history import ended, tired
 from ptools.training.settings import warnings
 from ptools_plugins.train import train
 
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def net() -> nn.Module:
