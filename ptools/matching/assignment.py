@@ -14,8 +14,11 @@ import numpy as np
 from ptools.matching.evidence import Evidence, Floats, Ints, Pairs
 
 ORDER, RANKED = 0.7, 0.4  # weights of the order of registration, of neighbours and within one shape
-ALPHABETICAL = 0.5  # of the order of registration, where keys were sorted
-WHOLE = 8  # what it is worth that all neighbours are kept
+ALPHABETICAL = 0.1, 0.8  # the same, where keys were sorted
+WHOLE, WHOLE_EACH = (
+    8,
+    0.15,
+)  # what it is worth that all neighbours are kept: at least, and of each unit
 CONCORD = 2.0  # weight of the order that names tell
 EACH = 8  # what it is worth that a unit has a place
 
@@ -26,6 +29,7 @@ class Assignment:
 
     chosen: dict[int, int]  # target unit: source unit
     score: float
+    along: bool = False  # found by the order of registration alone
 
 
 def certain_belief(pairs: Pairs, chosen: dict[int, int]) -> Floats:
@@ -113,8 +117,9 @@ def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
         placed, fits = evidence.judge(whole)
         fit = fits.sum() + EACH * len(placed)
         fit += CONCORD * evidence.concord.kept(whole)
-        order = ORDER * in_order(chosen) + RANKED * _ranked(evidence, whole)
-        known = float(fit + (order if evidence.registered else ALPHABETICAL * order))
+        beside, ranked = (ORDER, RANKED) if evidence.registered else ALPHABETICAL
+        order = beside * in_order(chosen) + ranked * _ranked(evidence, whole)
+        known = float(fit + order)
         evidence.scores[whole.tobytes()] = known
     return known
 
@@ -129,7 +134,7 @@ def in_order(chosen: dict[int, int]) -> float:
     value[(step == 1) & (np.diff(sources) == 1)] = 1.0
     kept = float(value.sum())
     if len(sources) > 10 and kept > len(sources) - 1.5:
-        kept += WHOLE
+        kept += max(WHOLE, WHOLE_EACH * len(sources))
     return kept
 
 

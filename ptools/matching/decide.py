@@ -27,6 +27,7 @@ _LEAST, _UNORDERED = 0.5, 2.5  # the lead that decides: with and without an orde
 _AGAINST = 6.0  # and against the order of the names
 _COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
+_NEARLY_TOLD, _APART = -8.0, 4.0  # below: what has this lead is told apart all the same
 _TORN = 0.6  # of the blocks: in networks that share names, too many to be of one
 PROOF = 3.0  # the lead of a pair that follows from what is known
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
@@ -110,6 +111,7 @@ class View:
         if evidence.registered:
             self.order = in_order(self.chosen) / max(1, len(self.chosen) - 1)
         self.margin, self.others = self._margins()
+        self.along = next((end.chosen for end in ends if end.along), {})  # what order alone says
         self.against = evidence.concord.against(places(evidence, self.chosen))
         self.of_source, self.of_target = evidence.choices
 
@@ -118,11 +120,12 @@ class View:
         base = score(self.evidence, self.pairs, self.chosen)
         margin: dict[int, float] = {}
         others: dict[int, set[int]] = {}
-        for change in changes(self.evidence, self.chosen):
+        self.evidence.around(places(self.evidence, self.chosen))
+        for change in changes(self.evidence, self.chosen, nearby=True):
             loss = base - score(self.evidence, self.pairs, swapped(self.chosen, change))
             for t, other in change:
                 margin[t] = min(margin.get(t, loss), loss)
-                if loss < 1:
+                if loss < max(1.0, self._least):
                     others.setdefault(t, set()).add(self.chosen[other] if other >= 0 else ~other)
         return margin, others
 
@@ -208,7 +211,9 @@ class View:
         unique = self.of_target[t] == 1 and self.of_source[s] == 1
         told, ordered = self.mean >= _TOLD, self.order >= _ORDERED
         steady = ordered and self._in_step(t)
-        if not unique and not told and not ordered:
+        in_row = steady and self.order > 0.95
+        apart = self.mean >= _NEARLY_TOLD and margin >= _APART and t not in self.against
+        if not (unique or told or ordered or apart):
             decision.ambiguous[t] = self._class(t)
             decision.reasons[t] = "neither names nor order tell these apart"
         elif fit < self.middle - 6 and self._alone(t, unique):
@@ -216,14 +221,17 @@ class View:
         elif siblings := self._numbered.siblings(t):
             decision.ambiguous[t] = sorted({s, *siblings})
             decision.reasons[t] = "the file numbers several of these, and nothing says which"
+        elif t in self._strays:
+            decision.reasons[t] = "its block has no counterpart, those beside it have"
         elif margin < (_AGAINST if t in self.against else self._least) and not (
-            steady and self.order > 0.95
+            in_row or self._counted(t)
         ):
             decision.ambiguous[t] = sorted({s, *self.others.get(t, ())})
             decision.reasons[t] = "these could change places, and nothing tells them apart"
         else:
             decision.chosen[t] = s
             in_line = steady and self.order > 0.97 and (margin >= 2 or not told)
+            in_line = in_line and self.along.get(t, s) == s
             stray = bool(self.sure) or not self._in_step(t)
             outlier = fit < self.middle - 6 and stray and not self._both_whole
             proved = told and t in self._proved
@@ -242,9 +250,40 @@ class View:
             return self.fit[t] < self.middle - 11 and not self._in_step(t)
         return not self._in_step(t) or (bool(self.sure) and self.fit[t] < -7.5)
 
+    def _counted(self, t: int) -> bool:
+        """Is the order of numbers, against that of what could stand here instead, the same on both sides?"""
+        if t in self.against or not self.evidence.registered:
+            return False
+        where = {s: other for other, s in self.chosen.items()}
+        rivals = self.others.get(t, set()) - {self.chosen[t]}
+        return bool(rivals) and all(
+            s in where and self.evidence.concord.rises(t, where[s], self.chosen[t], s)
+            for s in rivals
+        )
+
+    @cached_property
+    def _strays(self) -> set[int]:
+        """Return the target units in a numbered block that is empty but for a few, unlike those beside it."""
+        blocks: dict[tuple[str, ...], list[int]] = {}
+        for unit in self.evidence.targets:
+            for depth in range(1, len(unit.path)):
+                if unit.path[depth - 1].isdigit():
+                    blocks.setdefault(unit.path[:depth], []).append(unit.index)
+        full = {path: sum(t in self.chosen for t in ts) / len(ts) for path, ts in blocks.items()}
+        rows: dict[tuple[tuple[str, ...], int], list[float]] = {}
+        for path, share in full.items():
+            rows.setdefault((path[:-1], len(blocks[path])), []).append(share)
+        return {
+            t
+            for path, ts in blocks.items()
+            if full[path] <= 0.5 and len(ts) > 3 and rows[path[:-1], len(ts)].count(1.0) > 1
+            for t in ts
+            if t in self.chosen
+        }
+
     @cached_property
     def _numbered(self) -> Numbered:
-        return Numbered(self.evidence, self.chosen if self.mean >= -4 else {})
+        return Numbered(self.evidence, self.chosen if self.mean >= -3 else {})
 
     @cached_property
     def _both_whole(self) -> bool:

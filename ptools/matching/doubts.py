@@ -23,9 +23,20 @@ def doubtful(evidence: Evidence) -> list[set[int]]:
         found += groups.values()
         if role is not _by_signature:
             found += _joined(evidence, groups.values())
+    found += _parts(units)
     return [
         members for k, members in enumerate(found) if len(members) > 1 and members not in found[:k]
     ]
+
+
+def _parts(units: list[Unit]) -> list[set[int]]:
+    """Return the units of each part that is numbered: where its like are right, they say where it goes."""
+    inside: dict[object, set[int]] = defaultdict(set)
+    for unit in units:
+        for depth, part in enumerate(unit.path[:-1], 1):
+            if part[-1:].isdigit():
+                inside[unit.path[:depth]].add(unit.index)
+    return [members for members in inside.values() if len(members) < len(units) / 2]
 
 
 def _by_signature(unit: Unit) -> object:

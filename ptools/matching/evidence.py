@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ptools.matching.groups import LEAST, Agreement, Groups
+from ptools.matching.groups import LEAST, Agreement, Groups, owned
 from ptools.matching.names import likeness, ordinal
 from ptools.matching.rank import Concord
 from ptools.matching.standing import Standing
-from ptools.matching.units import Unit
+from ptools.matching.units import Unit, ranks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,6 +28,7 @@ Ints = NDArray[np.int64]
 LAST = 1.0  # of the last word of a name, against its other words
 WEIGHT = 3.0  # of the groups, against the other evidence
 SAME = 0.3  # of equal numbers
+FALLING = 0.9  # of numbers of which one falls as the other rises, against both rising
 _LARGEST = 10**6  # of the numbers in names; a larger one is a hash
 
 
@@ -59,7 +60,8 @@ class Evidence:
             np.bincount(self.pairs.source, minlength=len(sources)),
             np.bincount(self.pairs.target, minlength=len(targets)),
         )  # how many units of the other side each could go to, by its shapes
-        self.source_groups, self.target_groups = Groups(sources), Groups(targets)
+        ours, theirs = owned(sources, targets) if registered else ((), ())
+        self.source_groups, self.target_groups = Groups(sources, ours), Groups(targets, theirs)
         self._heard: _Heard | None = None
 
     def hint(self, here: tuple[str, ...], there: tuple[str, ...]) -> None:
@@ -140,6 +142,10 @@ class Evidence:
         total = total + self._numbering.only(number).said(np.ones(len(target)))
         return target, np.asarray(total + self.prior[number])
 
+    def around(self, got: Ints) -> None:
+        """Expect to be asked to judge changes of `got`, one at a time."""
+        self._standing.around(got)
+
     @cached_property
     def _standing(self) -> Standing:
         return Standing(self.source_groups, self.target_groups)
@@ -153,18 +159,30 @@ class Evidence:
 
     @cached_property
     def _numbering(self) -> _Numbering:
-        """Number every (template pair, place, place, difference) that pairs show, and template pairs."""
+        """Number every (template pair, place, place, difference or sum) of pairs, and template pairs.
+
+        Numbers that rise together have one difference; where one counts down, they have one sum; where
+        one side counts what stands between as well, this holds of their ranks.
+        """
         s, t = self.pairs.source, self.pairs.target
-        of_s, of_t = (  # (places, pairs)
-            _table([[min(n, _LARGEST) for n in u.numbers] for u in units])[:, chosen]
-            for units, chosen in ((self.sources, s), (self.targets, t))
+        of_s, of_t = (
+            _table([_capped(u.numbers) for u in us]) for us in (self.sources, self.targets)
         )
+        at_s, at_t = (_table([[*row] for row in ranks(us)]) for us in (self.sources, self.targets))
+        of_s, of_t, at_s, at_t = of_s[:, s], of_t[:, t], at_s[:, s], at_t[:, t]  # (places, pairs)
         templates = _number_all([u.template for u in self.sources])[s] * (len(self.targets) + 1)
         templates = templates + _number_all([u.template for u in self.targets])[t]
         pairs_of, templates = np.unique(templates, return_inverse=True)
-        apart = np.clip(of_t - of_s[:, None], -500, 500) + 500  # (places, places, pairs)
-        places = np.arange(len(of_s) * len(of_t)).reshape(len(of_s), len(of_t), 1)
-        there = (of_s >= 0)[:, None] & (of_t >= 0)
+        ways = [
+            of_t - of_s[:, None],
+            at_t - at_s[:, None],
+            of_t + of_s[:, None],
+            at_t + at_s[:, None],
+        ]
+        apart = np.clip(np.concatenate(ways), -500, 500) + 500  # (4 places, places, pairs)
+        places = np.arange(apart.shape[0] * apart.shape[1]).reshape(*apart.shape[:2], 1)
+        numbered, ranked = ((b >= 0) & (a >= 0)[:, None] for a, b in ((of_s, of_t), (at_s, at_t)))
+        there = np.concatenate([numbered, ranked, numbered, ranked])
         kinds = ((templates * max(places.size, 1) + places) * 1001 + apart)[there]
         kinds, numbers = np.unique(kinds, return_inverse=True)
         shown = np.zeros(there.shape, dtype=np.int64)
@@ -175,7 +193,7 @@ class Evidence:
 class _Numbering(NamedTuple):
     """What the numbers in the names of pairs show."""
 
-    shown: Ints  # (places, places, pairs): the kind of difference, 0 where a number is missing
+    shown: Ints  # (4 places, places, pairs): kinds of differences, then of sums; 0 where one is missing
     kinds: int  # how many
     templates: Ints  # of each pair
     several: int  # how many templates
@@ -194,7 +212,9 @@ class _Numbering(NamedTuple):
         spread = np.broadcast_to(p, self.shown.shape).ravel()
         sums = np.bincount(self.shown.ravel(), spread, self.kinds)
         sums[0] = -np.inf
-        alike = sums.take(self.shown).max(axis=0) - p
+        alike = np.asarray(sums.take(self.shown), dtype=float)
+        alike[len(alike) // 2 :] *= FALLING
+        alike = alike.max(axis=0) - p
         everyone = np.bincount(self.templates, p, self.several)[self.templates] - p
         share = np.maximum((alike + 0.05) / (everyone + 0.5), 0)
         said = (np.log(share + LEAST) * self.has).sum(0) / np.maximum(self.has.sum(0), 1)
@@ -280,6 +300,10 @@ def _ranks(units: list[Unit]) -> Floats:
     for members in classes.values():
         ranks[members] = np.arange(len(members)) / len(members)
     return ranks
+
+
+def _capped(numbers: tuple[int, ...]) -> list[int]:
+    return [min(number, _LARGEST) for number in numbers]
 
 
 def _table(rows: list[list[int]]) -> Ints:

@@ -7,15 +7,16 @@ every group that a name could mean is taken, and the ones that mean something ar
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from ptools.matching.units import Unit
+from ptools.matching.units import Unit, ranks
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -36,9 +37,13 @@ class Groups:
     members  (units, groups) sparse, 1 where a unit is in a group; of the group that stands for none, nothing
     """
 
-    def __init__(self, units: list[Unit]) -> None:
+    def __init__(self, units: list[Unit], owned: Sequence[tuple[int, ...]] = ()) -> None:
         found: dict[tuple[int, ...], bool] = {}  # members -> by name; equal groups are one
-        for by_name, groups in ((True, _by_name(units)), (False, _neighbours(units))):
+        for by_name, groups in (
+            (True, _by_name(units)),
+            (True, owned),
+            (False, _neighbours(units)),
+        ):
             for group in groups:
                 if 2 <= len(group) < len(units):
                     found.setdefault(group, by_name)
@@ -194,9 +199,11 @@ def _sum(best: Singles, named: Ints) -> Singles:
 
 def _by_name(units: list[Unit]) -> Iterator[tuple[int, ...]]:
     groups: dict[Hashable, list[int]] = defaultdict(list)
-    for unit in units:
+    for unit, rank in zip(units, ranks(units), strict=True):
         for description in _descriptions(unit):
             groups[description].append(unit.index)
+        for depth in range(1, len(rank) + 1):  # the third convolution and the third normalisation
+            groups["ranks", unit.path[: -depth - 1], rank[-depth:]].append(unit.index)
     yield from map(tuple, groups.values())
 
 
@@ -216,6 +223,29 @@ def _descriptions(unit: Unit) -> Iterable[Hashable]:
         said += [("tens", tens), ("first digit", tens[-1]), ("last digit", tokens[-1][-1:])]
         said += [("last digits", unit.template, tuple(n % 10 for n in numbers))]
     return dict.fromkeys(said)
+
+
+def owned(sources: list[Unit], targets: list[Unit]) -> tuple[list[tuple[int, ...]], ...]:
+    """Return, for both sides, normalisations each with the layer right before it, where both do so alike."""
+    both = _owned(sources), _owned(targets)
+    kinds = [
+        Counter((units[layer].signature, units[norm].signature) for layer, norm in pairs)
+        for units, pairs in zip((sources, targets), both, strict=True)
+    ]
+    alike = (kinds[0] & kinds[1]).total()
+    return both if alike >= 0.9 * max(kind.total() for kind in kinds) else ([], [])
+
+
+def _owned(units: list[Unit]) -> list[tuple[int, ...]]:
+    """Return every normalisation with the layer right before it whose outputs it normalises."""
+    return [
+        (layer.index, norm.index)
+        for layer, norm in pairwise(units)
+        if layer.path[:-1] == norm.path[:-1]
+        and len(layer.shapes.get("weight", ())) > 1
+        and len(norm.shapes.get("weight", ())) == 1
+        and norm.shapes["weight"][0] in layer.shapes["weight"][:2]
+    ]
 
 
 def _neighbours(units: list[Unit]) -> Iterator[tuple[int, ...]]:

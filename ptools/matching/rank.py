@@ -18,6 +18,8 @@ from scipy.sparse import csr_matrix
 from ptools.matching.names import time
 from ptools.matching.units import Unit
 
+KIN = 1.0  # what it is worth that two of one role, in two blocks, go to two of one role
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -27,12 +29,14 @@ class Order:
 
     sign   (units, units), 1 where the first comes before the second, -1 after, 0 where nothing is said
     place  (units, units), where in their names the two differ: equal where the same thing is counted
+    kin    (units, units), whether the two names differ in one part only: one role, in two blocks
     """
 
     def __init__(self, units: list[Unit]) -> None:
         n = len(units)
         self.sign = np.zeros((n, n), dtype=np.int8)
         self.place = np.zeros((n, n), dtype=np.int64)
+        self.kin = _kin(units)
         self._numbers(units)
         self._words(units)
 
@@ -56,18 +60,49 @@ class Order:
 
     def _words(self, units: list[Unit]) -> None:
         known: dict[Hashable, int] = {}
-        for parent, parts in _alike_parts(units):
-            when = {part: time(part) for part in parts}
-            count = Counter(
-                when.values()
-            )  # of two parts for one purpose nothing says which is first
-            times = [(w, parts[part]) for part, w in when.items() if w and count[w] == 1]
+        for parent, rows in _timed(units):
             where = tuple("#" if part.isdigit() else part for part in parent)
             place = self.places + known.setdefault(where, len(known))
-            for (a, ours), (b, theirs) in combinations(times, 2):
-                for x, y, sign in ((ours, theirs, 1), (theirs, ours, -1)):
-                    self.sign[np.ix_(x, y)] = sign if a < b else -sign
-                    self.place[np.ix_(x, y)] = place
+            for (a, ours), (b, theirs) in combinations(rows, 2):
+                if a != b:
+                    for x, y, sign in ((ours, theirs, 1), (theirs, ours, -1)):
+                        self.sign[np.ix_(x, y)] = sign if a < b else -sign
+                        self.place[np.ix_(x, y)] = place
+
+
+def _kin(units: list[Unit]) -> NDArray[np.bool_]:
+    known: dict[Hashable, int] = {}
+    deepest = max((len(u.path) for u in units), default=0)
+    parts = np.full((deepest + 1, len(units)), -1)  # the last row tells how deep a name is
+    for unit in units:
+        parts[: len(unit.path), unit.index] = [known.setdefault(p, len(known)) for p in unit.path]
+        parts[-1, unit.index] = -len(unit.path)
+    differences = np.zeros((len(units), len(units)), np.int64)
+    for row in parts:
+        differences += row[:, None] != row
+    return np.asarray((differences == 1) & (parts[-1][:, None] == parts[-1]), dtype=bool)
+
+
+def _timed(units: list[Unit]) -> Iterator[tuple[tuple[str, ...], list[tuple[float, list[int]]]]]:
+    """Yield a parent and (time, units) of its parts: whole parts that are alike, or the units that are.
+
+    Of two parts for one purpose nothing says which is first.
+    """
+    for parent, parts in _alike_parts(units):
+        when = {part: time(part) for part in parts}
+        count = Counter(when.values())
+        yield parent, [(w, parts[part]) for part, w in when.items() if w and count[w] == 1]
+    single: dict[tuple[tuple[str, ...], str, Hashable], list[tuple[float, list[int]]]]
+    single = defaultdict(list)
+    for unit in units:
+        for depth, part in enumerate(unit.path[:-1]):
+            if when_ := time(part):
+                same = unit.path[:depth], unit.path[-1], _kind(unit)
+                single[same].append((when_, [unit.index]))
+    for same, rows in single.items():
+        count = Counter(w for w, _ in rows)
+        if len(count) > 1:
+            yield same[0], [(w, members) for w, members in rows if count[w] == 1]
 
 
 def _alike_parts(units: list[Unit]) -> Iterator[tuple[tuple[str, ...], dict[str, list[int]]]]:
@@ -89,11 +124,17 @@ class Concord:
     """How well an assignment keeps what names say of order."""
 
     def __init__(self, sources: list[Unit], targets: list[Unit]) -> None:
-        self.source, target = Order(sources), Order(targets)
-        found = [(a, b) for a, b in set(_siblings(targets)) if target.sign[a, b]]
+        self.source, self.target = Order(sources), Order(targets)
+        target = self.target
+        found: dict[tuple[int, int], float] = {}
+        for a, b, weight in _siblings(targets):
+            if target.sign[a, b]:
+                found[a, b] = max(weight, found.get((a, b), 0.0))
         pairs = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
         self.a, self.b = pairs[:, 0], pairs[:, 1]
-        self.sign = target.sign[self.a, self.b].astype(float)
+        self.weight = np.array([found[a, b] for a, b in pairs.tolist()])
+        self.sign = target.sign[self.a, self.b] * self.weight
+        self.kin = target.kin[self.a, self.b]
         kinds: dict[Hashable, int] = {}
         kind = np.array([kinds.setdefault(_kind(u), len(kinds)) for u in targets], dtype=np.int64)
         place = target.place[self.a, self.b] * (len(kinds) + 1) + kind[self.a]
@@ -119,24 +160,36 @@ class Concord:
         return np.asarray((self._around @ (table @ self._signs.T))[target, source], dtype=float)
 
     def kept(self, got: Ints) -> float:
-        """Return for how many pairs of units the order is kept; `got` is the source of each target, or -1.
+        """Return how well order and roles are kept; `got` is the source of each target unit, or -1.
 
         Where shapes decide that numbers fall as the others rise, it is kept by those that fall.
         """
         a, b = got[self.a], got[self.b]
         sign = self.source.sign[a, b] * self.sign * (a >= 0) * (b >= 0)
+        kin = KIN * float(self.weight @ (self.source.kin[a, b] & self.kin & (a >= 0) & (b >= 0)))
         said = sign != 0
         if not said.any():
-            return 0.0
+            return kin
         ours, place, sign = self.source.place[a, b][said], self.place[said], sign[said]
+        weight = self.weight[said]
         _, ours = np.unique(ours, return_inverse=True)
         wide = int(ours.max()) + 1
         both, which = np.unique(place * wide + ours, return_inverse=True)
         decided = np.bincount(which, sign * self.decided[said])
         open_ = np.bincount(which, sign * ~self.decided[said])
         net = np.where(decided < 0, -1, 1) * open_ + np.abs(decided)
-        size = np.bincount(place)[both // wide] * np.bincount(ours)[both % wide]
-        return float((net * np.abs(net) / np.sqrt(size)).sum())
+        size = np.bincount(place, weight)[both // wide] * np.bincount(ours, weight)[both % wide]
+        return kin + float((net * np.abs(net) / np.sqrt(size)).sum())
+
+    def rises(self, a: int, b: int, from_a: int, from_b: int) -> bool:
+        """Return whether two target units and their source units are in one order, as far as names tell.
+
+        Where the names of one side tell nothing its order of registration is taken; never of both.
+        """
+        here, there = self.target.sign[a, b], self.source.sign[from_a, from_b]
+        if not here and not there:
+            return False
+        return bool((here or np.sign(b - a)) == (there or np.sign(from_b - from_a)))
 
     def against(self, got: Ints) -> set[int]:
         """Return the target units that could change places with another and would then be in order."""
@@ -153,8 +206,11 @@ def _kind(unit: Unit) -> Hashable:
     return tuple((role, len(shape)) for role, shape in unit.shapes.items())
 
 
-def _siblings(units: list[Unit]) -> Iterator[tuple[int, int]]:
-    """Yield pairs that differ in one part of their names: next to each other in number, or by words."""
+def _siblings(units: list[Unit]) -> Iterator[tuple[int, int, float]]:
+    """Yield pairs that differ in one part of their names, by number or by words, and their weight.
+
+    By number they are next to each other; or one stands between, of which the other side may say nothing.
+    """
     counted: dict[Hashable, list[tuple[int, int]]] = defaultdict(list)
     families: dict[Hashable, list[int]] = defaultdict(list)
     for unit in units:
@@ -169,8 +225,10 @@ def _siblings(units: list[Unit]) -> Iterator[tuple[int, int]]:
                     counted[rest].append((int(number), unit.index))
         for depth, part in enumerate(unit.path):
             if time(part):
-                families[unit.path[:depth], unit.path[depth + 1 :], kind].append(unit.index)
+                families[unit.path[:depth], unit.path[depth + 1 :][-1:], kind].append(unit.index)
     for group in counted.values():
-        yield from ((a, b) for (_, a), (_, b) in pairwise(sorted(group)))
+        row = [unit for _, unit in sorted(group)]
+        yield from ((a, b, 1.0) for a, b in pairwise(row))
+        yield from ((a, b, 0.5) for a, b in zip(row, row[2:], strict=False))
     for family in families.values():
-        yield from combinations(family[:8], 2)
+        yield from ((a, b, 1.0) for a, b in combinations(family[:8], 2))

@@ -35,8 +35,11 @@ LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence
 UNTOLD, HALF_TOLD = -6.0, -4.0  # a mean fit below: names have nothing, or little, in common
 RANK = 1.0  # weight of the order within one shape
 LEAN = 1.0  # weight of the order that names tell, against the other evidence
-GAIN = 2  # what a change of places must be worth
+GAIN = 0.5  # what a change of places must be worth
 MANY, NEARLY = 10, 20  # changes that are tried two at once; a loss above is not tried again
+STARTS, DEEP, WIDE = 8, 4, 60  # chains of changes: beginnings, length, changes to choose from
+UNEASY = -3.0  # a fit below: it may stand wrong
+EVALUATIONS = 150_000  # of the units of whole assignments, in chains of changes
 BUDGET = 12  # groups of units that get a second thought, the worst first
 _UNLIKELY = 5e-3  # a belief below is given up
 
@@ -69,10 +72,11 @@ def search(evidence: Evidence) -> list[Assignment]:
         better = _improve(evidence, changed)
         ends.insert(0, better if better.score > changed.score else changed)
     told = fmean(_fits(evidence, ends[0]).values())
-    if _nameless(evidence.sources) or _nameless(evidence.targets) or told < UNTOLD:
+    if _nameless(evidence.sources) or _nameless(evidence.targets):
         ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))  # order must speak
     elif told < HALF_TOLD:
-        ends.sort(key=lambda end: -end.score - 1.5 * in_order(end.chosen))
+        heard = 4.0 if told < UNTOLD else 1.5
+        ends.sort(key=lambda end: -end.score - heard * in_order(end.chosen))
     return ends
 
 
@@ -90,7 +94,7 @@ def _by_order(evidence: Evidence) -> Assignment:
     table[pairs.source, pairs.target] = 2.0
     chosen = {j: i for path in chains(table, most=2) for i, j in path}
     chosen = complete(evidence, chosen)
-    return Assignment(chosen, score(evidence, pairs, chosen))
+    return Assignment(chosen, score(evidence, pairs, chosen), along=True)
 
 
 def _decided(evidence: Evidence, pairs: Pairs, belief: Floats) -> bool:
@@ -189,15 +193,47 @@ def _improve(evidence: Evidence, end: Assignment) -> Assignment:
 
 def _exchange(evidence: Evidence, end: Assignment) -> Assignment:
     """Let roles and parts change places while that fits better."""
-    best, tried = end, changes(evidence, end.chosen)
+    fits, most = _fits(evidence, end), EVALUATIONS // max(evidence.shape)
+    tried = changes(evidence, end.chosen)
+    tried.sort(key=lambda way: fmean(fits.get(t, 0.0) for t, _ in way))
+    best, tried = end, tried[:most]
     for _ in range(6):
         ways = _tried(evidence, best, tried)
         ways += _tried(evidence, best, _two_at_once([way for _, way, _ in ways[:MANY]]))
         gain, _, other = max(ways, key=lambda way: way[0], default=(0.0, [], best))
         if gain < GAIN:
+            other = _follow(evidence, best, sorted(ways, key=lambda way: -way[0]))
+        if other.score < best.score + GAIN:
             break
         best, tried = other, [way for loss, way, _ in ways if loss > -NEARLY]
     return best
+
+
+def _follow(
+    evidence: Evidence, end: Assignment, ways: list[tuple[float, Change, Assignment]]
+) -> Assignment:
+    """Go on from the changes that lose least, one after the other (Lin & Kernighan 1973).
+
+    What stands wrong together, a block with all its layers, is right again only when all of it is.
+    """
+    if not ways or ways[0][0] < -NEARLY / 2:
+        return end  # it stands firm
+    fits, left = _fits(evidence, end), EVALUATIONS // max(evidence.shape)
+    uneasy = [w for w in ways if any(fits.get(t, 0.0) < UNEASY for t, _ in w[1])][:WIDE]
+    tried = [way for _, way, _ in uneasy]
+    for _, first, other in uneasy[:STARTS]:
+        moved = {t for t, _ in first}
+        for _ in range(DEEP):
+            rest = [way for way in tried if not moved & {t for t, _ in way}]
+            left -= len(rest)
+            found = _tried(evidence, other, rest) if left > 0 else []
+            if not found:
+                break
+            _, way, other = found[0]
+            moved |= {t for t, _ in way}
+            if other.score > end.score + GAIN:
+                return other
+    return end
 
 
 def _tried(
@@ -205,6 +241,7 @@ def _tried(
 ) -> list[tuple[float, Change, Assignment]]:
     """Return what each change gains, and what it makes, the best first."""
     ways = []
+    evidence.around(places(evidence, end.chosen))
     for change in tried:
         chosen = swapped(end.chosen, change)
         if len(set(chosen.values())) < len(chosen):

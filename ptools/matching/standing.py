@@ -6,6 +6,8 @@ sides is kept, and changed where pairs change.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,9 +27,17 @@ class Standing:
         self.got = np.full(theirs.of.shape[1], -1)
         self.value = np.zeros(len(self.got))  # of each target unit: what groups say of its pair
         self.scale_a = self.scale_b = np.zeros(0, np.float32)
+        self.home: _Home | None = None
+
+    def around(self, got: Ints) -> None:
+        """Expect changes of `got`: between two of them it is come back to, with what was said of it."""
+        self.said(got)
+        self.home = _Home(got.copy(), self.value.copy(), self.scale_a, self.scale_b)
 
     def said(self, got: Ints) -> Floats:
         """Return what groups say of the pair of each target unit; `got` is its source unit, or -1."""
+        if self.home is not None:
+            self._return(self.home)
         again = self._move(got)
         if again.any():
             target = np.flatnonzero(again)
@@ -53,10 +63,17 @@ class Standing:
         said = _sum(best_a[BESIDE:], named_a) + _sum(best_b[BESIDE:], named_b)
         return np.where((named_a > 0) & (named_b > 0), 0.5 * said, 2 * np.log(0.3))
 
-    def _move(self, got: Ints) -> Bools:
-        """Make `got` the present assignment; return of which target units something may be different."""
+    def _return(self, home: _Home) -> None:
+        self._shift(home.got)
+        self.value = home.value.copy()
+        self.scale_a, self.scale_b = home.scale_a, home.scale_b
+
+    def _shift(self, got: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        """Make `got` the present assignment; return what changed: target units, old, new, pairs of groups."""
         changed = np.flatnonzero(got != self.got)
         old, new = self.got[changed], got[changed]
+        if not len(changed):
+            return changed, old, new, changed
         cells, sign = [], []
         for sources, one in ((old, -1), (new, 1)):
             there = sources >= 0
@@ -68,6 +85,11 @@ class Standing:
         np.add.at(self.between, where, np.concatenate(sign))
         where = where[self.between.take(where) != before]
         self.got = got.copy()
+        return changed, old, new, where
+
+    def _move(self, got: Ints) -> Bools:
+        """Make `got` the present assignment; return of which target units something may be different."""
+        changed, old, new, where = self._shift(got)
         there = got >= 0
         if not np.array_equal(np.sort(old), np.sort(new)):  # groups have other sizes
             target = np.flatnonzero(there)
@@ -86,6 +108,15 @@ class Standing:
         rows[-1] = columns[-1] = False
         near = columns.take(self.theirs.of).any(0)
         return np.asarray(near & rows.take(self.ours.of[:, got]).any(0))
+
+
+class _Home(NamedTuple):
+    """An assignment that is come back to, with what is known of it."""
+
+    got: Ints
+    value: Floats
+    scale_a: Singles
+    scale_b: Singles
 
 
 def _scale(of: Ints, count: int) -> Singles:

@@ -16,39 +16,51 @@ from ptools.matching.units import Unit
 
 # (target unit, the one whose source unit it gets; or ~s for the source unit s that none has)
 Change = list[tuple[int, int]]
+Path = tuple[str, ...]
+_NEARBY, _TREES = 8, 16  # of so many that are alike each is tried with each, of more with the next
 
 
-def changes(evidence: Evidence, chosen: dict[int, int]) -> list[Change]:
-    """Return every change of places that leaves the shapes as they are, by the names of either side."""
-    found = list(_changes([evidence.targets[t] for t in sorted(chosen)]))
+def changes(evidence: Evidence, chosen: dict[int, int], *, nearby: bool = False) -> list[Change]:
+    """Return every change of places that leaves the shapes as they are, by the names of either side.
+
+    Where `nearby`, not those of parts far from each other.
+    """
+    most = _NEARBY if nearby else _TREES
+    found = list(_changes([evidence.targets[t] for t in sorted(chosen)], most))
     where = {s: t for t, s in chosen.items()}
-    for change in _changes(evidence.sources):
+    for change in _changes(evidence.sources, most):
         both = [(where[a], where.get(b, ~b)) for a, b in change if a in where]
         if both:
             found.append(both)
     return list({tuple(sorted(change)): change for change in found}.values())
 
 
-def _changes(units: list[Unit]) -> Iterator[Change]:
+def _changes(units: list[Unit], most: int) -> Iterator[Change]:
     found: dict[object, Change] = defaultdict(list)
-    for a, b in _of_one_parent(units):
+    for a, b in _of_one_parent(units, most):
         found["role", a.path[-1], b.path[-1]].append((a.index, b.index))
-    for a, b in _of_one_number(units):
+    for a, b in _of_one_number(units, most):
         found["template", a.template, b.template].append((a.index, b.index))
+    for a, b in _of_deeper_numbers(units, most):
+        deeper = b.numbers[len(a.numbers) :]
+        found["deeper", a.template, b.template, deeper].append((a.index, b.index))
     for a, b, parts in _of_two_parts(units):
         found["part", *parts].append((a.index, b.index))
         (*_, one), (*parent, other) = parts
         for near in dict.fromkeys((tuple(parent[-1:]), tuple(parent[-2:]))):
             found["parts", near, one, other].append((a.index, b.index))
-    for a, b in _of_one_template(units):
+    for a, b, parts in _of_two_trees(units) if most > _NEARBY else ():
+        found["trees", *parts].append((a.index, b.index))
+        found["trees alike", *_tails(*parts)].append((a.index, b.index))
+    for a, b in _of_one_template(units, most):
         end = a.template[a.template.index("#") :]
         found["numbers", a.numbers, b.numbers, end].append((a.index, b.index))
         found["places", a.template, _apart(a, b)].append((a.index, b.index))
-    for a, b in _of_one_end(units):
+    for a, b in _of_one_end(units, most):
         parents = (a.template[: -len(a.last)], b.template[: -len(b.last)])
         found["parents", *parents, *_rest(a, b)].append((a.index, b.index))
     covered = {t for change in found.values() for both in change for t in both}
-    for a, b in _alike(units, lambda unit: unit.signature):
+    for a, b in _alike(units, lambda unit: unit.signature, most):
         if a.index not in covered or b.index not in covered:
             found["alone", a.index, b.index].append((a.index, b.index))
     swaps = [both + [(b, a) for a, b in both] for both in found.values()]
@@ -83,9 +95,9 @@ def _joined(turns: list[list[Unit]]) -> Iterator[Change]:
     yield from found.values()
 
 
-def _of_one_template(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
+def _of_one_template(units: list[Unit], most: int) -> Iterator[tuple[Unit, Unit]]:
     """Yield units that differ in their numbers only."""
-    for a, b in _alike(units, lambda unit: (unit.template, unit.signature)):
+    for a, b in _alike(units, lambda unit: (unit.template, unit.signature), most):
         if a.numbers:
             yield a, b
 
@@ -104,31 +116,47 @@ def _rest(a: Unit, b: Unit) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return a.numbers[same:], b.numbers[same:]
 
 
-def _of_one_end(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
+def _of_one_end(units: list[Unit], most: int) -> Iterator[tuple[Unit, Unit]]:
     """Yield units of two parts of one block that are called the same there: one part lies deeper."""
-    for a, b in _alike(units, lambda unit: (unit.path[-1:], unit.numbers[:1], unit.signature)):
+    for a, b in _alike(
+        units, lambda unit: (unit.path[-1:], unit.numbers[:1], unit.signature), most
+    ):
         if a.template != b.template and len(a.path) != len(b.path):
             yield a, b
 
 
-def _of_one_parent(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
+def _of_one_parent(units: list[Unit], most: int) -> Iterator[tuple[Unit, Unit]]:
     """Yield units that differ in the last part of their names only."""
-    yield from _alike(units, lambda unit: (unit.path[:-1], unit.signature))
+    yield from _alike(units, lambda unit: (unit.path[:-1], unit.signature), most)
 
 
-def _of_one_number(units: list[Unit]) -> Iterator[tuple[Unit, Unit]]:
+def _of_one_number(units: list[Unit], most: int) -> Iterator[tuple[Unit, Unit]]:
     """Yield units of different templates with the same numbers."""
-    for a, b in _alike(units, lambda unit: (unit.numbers, unit.signature)):
+    for a, b in _alike(units, lambda unit: (unit.numbers, unit.signature), most):
         if a.template != b.template and a.path[:-1] != b.path[:-1]:
             yield a, b
 
 
-def _alike(units: list[Unit], description: Callable[[Unit], object]) -> Iterator[tuple[Unit, Unit]]:
+def _of_deeper_numbers(units: list[Unit], most: int) -> Iterator[tuple[Unit, Unit]]:
+    """Yield units of which the second has the numbers of the first and more: the end of a stage, a layer."""
+    begins: dict[object, list[Unit]] = defaultdict(list)
+    for unit in units:
+        for depth in range(1, len(unit.numbers)):
+            begins[unit.signature, unit.numbers[:depth]].append(unit)
+    for unit in units:
+        inside = begins.get((unit.signature, unit.numbers), [])
+        if len(inside) <= most:
+            yield from ((unit, other) for other in inside)
+
+
+def _alike(
+    units: list[Unit], description: Callable[[Unit], object], most: int
+) -> Iterator[tuple[Unit, Unit]]:
     groups: dict[object, list[Unit]] = defaultdict(list)
     for unit in units:
         groups[description(unit)].append(unit)
     for group in groups.values():
-        if len(group) <= 8:
+        if len(group) <= most:
             yield from ((a, b) for i, a in enumerate(group) for b in group[i + 1 :])
         else:
             yield from pairwise(group)
@@ -152,6 +180,32 @@ def _of_two_parts(
                     other = parts[second].get(rest)
                     if other is not None and other.signature == unit.signature:
                         yield unit, other, ((*parent, first), (*parent, second))
+
+
+def _of_two_trees(units: list[Unit]) -> Iterator[tuple[Unit, Unit, tuple[Path, Path]]]:
+    """Yield the units of two parts anywhere that hold the same, in the same places."""
+    inside: dict[Path, dict[Path, Unit]] = defaultdict(dict)
+    for unit in units:
+        for depth in range(1, len(unit.path)):
+            inside[unit.path[:depth]][unit.path[depth:]] = unit
+    alike: dict[object, list[Path]] = defaultdict(list)
+    for part, members in inside.items():
+        if len(members) > 1:
+            alike[frozenset((rest, u.signature) for rest, u in members.items())].append(part)
+    for parts in alike.values():
+        for i, first in enumerate(parts):
+            for second in parts[i + 1 : None if len(parts) <= _TREES else i + 2]:
+                if first[:-1] != second[:-1]:  # siblings are looked at anyway
+                    for rest, unit in inside[first].items():
+                        yield unit, inside[second][rest], (first, second)
+
+
+def _tails(first: Path, second: Path) -> tuple[Path, Path]:
+    """Return two paths without what they begin with in common."""
+    same = 0
+    while first[same : same + 1] == second[same : same + 1]:
+        same += 1
+    return first[same:], second[same:]
 
 
 def swapped(chosen: dict[int, int], change: Change) -> dict[int, int]:

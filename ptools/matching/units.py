@@ -6,7 +6,7 @@ A unit is a module with its weight, bias and statistics, or a parameter that sta
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -23,7 +23,8 @@ _STORED = [
     (re.compile(r"parametrizations\.(\w+)\.0\._u$"), r"\1_u"),
     (re.compile(r"parametrizations\.(\w+)\.0\._v$"), r"\1_v"),
 ]
-_PAIRED = re.compile(r"(?:(?P<before>\w+)_)?(?P<role>weight|bias)(?:_(?P<after>\w+))?")
+_PAIRED = re.compile(r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|w|b)(?:_(?P<after>\w+))?")
+_LONG = {"w": "weight", "b": "bias"}
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
 
@@ -88,12 +89,50 @@ def units(state: Mapping[str, Shape]) -> list[Unit]:
         unit = found.setdefault(path, Unit(path, len(found)))
         unit.roles[role] = key
         unit.shapes[role] = tuple(shape)
-    return renumbered(_with_biases(list(found.values())))
+    return renumbered(_with_depths(_with_biases(list(found.values()))))
 
 
 def renumbered(units: list[Unit]) -> list[Unit]:
     """Return the units with their places in this list as numbers."""
     return [replace(unit, index=index) for index, unit in enumerate(units)]
+
+
+def _with_depths(units: list[Unit]) -> list[Unit]:
+    """Return the units with their depth as a number, where a network is written as one block in the next.
+
+    model.1.model.3.model.3.model.5 is model 3, twice, in model 1: how often is what a name tells there.
+    """
+    patterns = {found for unit in units for found in _repeated(unit.path)}
+    if not patterns:
+        return units
+    pattern = max(patterns, key=lambda p: sum(_runs(unit.path, p) > 1 for unit in units))
+    size = len(pattern)
+    deeper = []
+    for unit in units:
+        path, count = unit.path, _runs(unit.path, pattern)
+        if count:
+            start = next(i for i in range(len(path)) if path[i : i + size] == pattern)
+            path = (*path[: start + size], str(count), *path[start + size * count :])
+        deeper.append(replace(unit, path=path))
+    return deeper if len({unit.path for unit in deeper}) == len(units) else units
+
+
+def _repeated(path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield what stands four times and more in a row in a path: a word, or a word and what follows it."""
+    for size in (1, 2, 3):
+        for start in range(len(path) - 4 * size + 1):
+            pattern = path[start : start + size]
+            if not pattern[0].isdigit() and path[start : start + 4 * size] == pattern * 4:
+                yield pattern
+
+
+def _runs(path: tuple[str, ...], pattern: tuple[str, ...]) -> int:
+    """Return how often `pattern` stands in a row where it first stands."""
+    size, count = len(pattern), 0
+    start = next((i for i in range(len(path)) if path[i : i + size] == pattern), len(path))
+    while path[start + size * count : start + size * (count + 1)] == pattern:
+        count += 1
+    return count
 
 
 def _with_biases(units: list[Unit]) -> list[Unit]:
@@ -117,6 +156,31 @@ def _with_biases(units: list[Unit]) -> list[Unit]:
                 module.shapes |= unit.shapes
                 gone.add(unit.index)
     return [unit for unit in units if unit.index not in gone]
+
+
+def ranks(units: list[Unit]) -> list[tuple[int, ...]]:
+    """Return, for each number in the name of each unit, which it is among those of its like, -1 if alone.
+
+    The convolutions of a Sequential are 2, 5 and 8 where normalisations and activations stand between:
+    the first, the second and the third.
+    """
+    counts: dict[object, set[int]] = {}
+    for unit in units:
+        for place, number in enumerate(unit.numbers):
+            counts.setdefault(_like(unit, place), set()).add(number)
+    order = {like: {n: i for i, n in enumerate(sorted(ns))} for like, ns in counts.items()}
+    return [
+        tuple(
+            among[number] if len(among := order[_like(unit, place)]) > 1 else -1
+            for place, number in enumerate(unit.numbers)
+        )
+        for unit in units
+    ]
+
+
+def _like(unit: Unit, place: int) -> object:
+    """Return what units have in common that differ in one number only."""
+    return unit.template, unit.signature, place, unit.numbers[:place], unit.numbers[place + 1 :]
 
 
 def counted(units: list[Unit]) -> list[Unit]:
@@ -183,6 +247,8 @@ def _place(key: str, families: dict[str, set[str]]) -> tuple[tuple[str, ...], st
     pair = _PAIRED.fullmatch(leaf)
     if pair and (pair["before"] or pair["after"]):
         name = "_".join(filter(None, (pair["before"], pair["after"])))
-        if {leaf.replace("weight", "bias"), leaf.replace("bias", "weight")} <= own:
-            return (*parts, name), pair["role"]
+        start, end = pair.span("role")
+        both = ("weight", "bias") if end - start > 1 else ("w", "b")
+        if {leaf[:start] + role + leaf[end:] for role in both} <= own:
+            return (*parts, name), _LONG.get(pair["role"], pair["role"])
     return (*parts, leaf), "weight"
