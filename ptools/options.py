@@ -3,15 +3,17 @@
 Who uses what:
 
     json_option       --json                                all but plugins new
-    force_option      --force                               finetune, partial-load, plugins new, train
-    seed_option       --seed                                finetune, partial-load, train
+    force_option      --force                               all that write a file or a folder
+    seed_option       --seed                                convdemo, finetune, gradcheck, partial-load,
+                                                            regress, tb-images, train
     device_option     --device auto|cpu|cuda[:i]|mps|xpu    finetune, predict, train
-    Sizes             32, 3x5, 32x48x64 -> tuple of int     shapes
-    InputSpec         3x32x32, 16:int64 -> tracing's Input  partial-load, shapes
-    Words             another type, or one of some words    shapes
-    Whole             a whole number in a range             finetune, partial-load, train
-    Positive          a finite number above zero            device, finetune, plugins, train
-    Number            a number in a range                   finetune, train
+    Sizes             32, 3x5, 32x48x64 -> tuple of int     convdemo, shapes, tb-images
+    InputSpec         3x32x32, 16:int64 -> tracing's Input  export, gradcheck, partial-load, shapes
+    Words             another type, or one of some words    regress, shapes
+    Whole             a whole number in a range             most
+    Positive          a finite number above zero            convdemo, device, finetune, gradcheck,
+                                                            plugins, regress, train
+    Number            a number in a range                   finetune, regress, train
     Duration          90s, 10m, 2h -> seconds               finetune, train
     FilePath          a path -> pathlib.Path                all but device and list
     training_options  what a training is told to do         finetune, train

@@ -24,7 +24,7 @@ class Sections(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(param, click.Option):  # newer clicks list arguments
                 sections.setdefault(getattr(param, "section", "Options"), []).append(record)
         for title in sorted(sections, key=lambda title: title == "Options"):
             with formatter.section(title):

@@ -10,6 +10,7 @@ read: `formats` recognises the file; `archives` (torch.save, TorchScript) and `t
 (safetensors, indexes) read it, pickles by way of `inert`; `choosing` finds the state_dict in it.
 write: `slots` says what is to be written, `containers` what goes around it, `packing` writes
 torch.save's format into a zip file (`zipping`), `writing` safetensors, `pouring` the bytes of both.
+`int8` is weights as codes and scales in a safetensors file, for `ptools quantize` and `predict`.
 """
 
 from __future__ import annotations
