@@ -500,6 +500,75 @@ def test_numbers_of_two_places_may_have_changed_meaning() -> None:
             assert f"res_block{block}.conv{n}" in old, "asked or right, never the other way"
 
 
+def test_a_flat_row_and_lists_by_type() -> None:
+    """A Sequential counts activations too: its convolutions are 2, 5, 8; lists by type count 0, 1, 2."""
+    source = conv("net.0", 16, 3)
+    target = conv("first", 16, 3)
+    norms: State = {}
+    pairs = {"first.weight": "net.0.weight"}
+    for i in range(8):
+        source |= conv(f"net.{3 * i + 2}", 16, 16) | bn(f"net.{3 * i + 3}", 16)
+        target |= conv(f"convs.{i}", 16, 16)
+        norms |= bn(f"norms.{i}", 16)
+        pairs[f"convs.{i}.weight"] = f"net.{3 * i + 2}.weight"
+        pairs[f"norms.{i}.weight"] = f"net.{3 * i + 3}.weight"
+    source |= conv(f"net.{3 * 8 + 2}", 3, 16)
+    found = match(source, target | norms | conv("last", 3, 16))
+    pairs["last.weight"] = f"net.{3 * 8 + 2}.weight"
+    assert {key: found.mapping.get(key) for key in pairs} == pairs
+
+
+def test_one_block_in_the_next_is_counted() -> None:
+    """A U-Net written as a block in a block: how deep a layer lies is its number."""
+    source: State = {}
+    target: State = {}
+    pairs: dict[str, str] = {}
+    widths = (8, 16, 32, 32, 32, 32, 32)
+    for depth, (before, width) in enumerate(zip((3, *widths), widths, strict=False)):
+        source |= conv("model." * depth + "enter", width, before, 4)
+        target |= conv(f"down.{depth}", width, before, 4)
+        pairs[f"down.{depth}.weight"] = "model." * depth + "enter.weight"
+    for depth in reversed(range(len(widths))):
+        out, width = (3, *widths)[depth], widths[depth]
+        source |= conv("model." * depth + "leave", width, out, 2)
+        target |= conv(f"up.{depth}", width, out, 2)
+        pairs[f"up.{depth}.weight"] = "model." * depth + "leave.weight"
+    found = match(source, target)
+    assert {key: found.mapping.get(key) for key in pairs} == pairs
+
+
+def test_a_new_block_gets_nothing_from_elsewhere() -> None:
+    """What fits a layer of it stands in no such block, and the other blocks are full."""
+    source: State = {}
+    target: State = {}
+    for i in range(6):
+        if i < 4:
+            source |= attention(f"encoder.layer.{i}.attn", 16, ("query", "key", "value", "out"))
+            source |= linear(f"encoder.layer.{i}.up", 32, 16) | linear(
+                f"encoder.layer.{i}.down", 16, 32
+            )
+        target |= attention(f"blocks.{i}.attn", 16, ("q", "k", "v", "o"))
+        target |= linear(f"blocks.{i}.fc1", 32, 16) | linear(f"blocks.{i}.fc2", 16, 32)
+    source |= linear("cls.transform", 16, 16)
+    found = match(source, target)
+    assert not [key for key in found.mapping if key.startswith(("blocks.4", "blocks.5"))]
+    assert found.mapping["blocks.3.attn.o.weight"] == "encoder.layer.3.attn.out.weight"
+
+
+def test_a_question_has_an_alternative() -> None:
+    """Where something is asked, there is more than one answer to choose from."""
+    source, target = resnet(blocks=4)
+    for state in (shuffled(source), shuffled(target, 1)):
+        found = match(
+            state,
+            {
+                f"x{i}.{key.rpartition('.')[2]}": shape
+                for i, (key, shape) in enumerate(target.items())
+            },
+        )
+        assert all(len(candidates) > 1 for candidates in found.ambiguous.values())
+
+
 def test_changes_of_places_keep_every_source_unit_once() -> None:
     source: State = {}
     target: State = {}
@@ -580,7 +649,7 @@ def check(pair: dict[str, Any]) -> tuple[bool, int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, least, bad", [("dev.jsonl.gz", 339, 1), ("hard.jsonl.gz", 87, 1)])
+@pytest.mark.parametrize("name, least, bad", [("dev.jsonl.gz", 339, 1), ("hard.jsonl.gz", 90, 0)])
 def test_the_shared_pairs(name: str, least: int, bad: int) -> None:
     results = [check(pair) for pair in pairs(name)]
     assert sum(sure for _, _, sure in results) == 0

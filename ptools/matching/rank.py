@@ -198,7 +198,7 @@ class Concord:
         place = self.place * (int(self.source.place.max(initial=0)) + 1) + self.source.place[a, b]
         _, which = np.unique(place, return_inverse=True)
         falls = np.bincount(which, sign * self.decided)[which] < 0
-        odd = (sign < 0) & ~falls & ~self.decided
+        odd = (np.where(falls, -sign, sign) < 0) & ~self.decided
         return {*self.a[odd].tolist(), *self.b[odd].tolist()}
 
 
