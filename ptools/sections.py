@@ -23,8 +23,10 @@ class Sections(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
+            if not isinstance(param, click.Option):
+                continue  # newer clicks would list arguments
             record = param.get_help_record(ctx)
-            if record is not None and isinstance(param, click.Option):  # newer clicks list arguments
+            if record is not None:
                 sections.setdefault(getattr(param, "section", "Options"), []).append(record)
         for title in sorted(sections, key=lambda title: title == "Options"):
             with formatter.section(title):

@@ -61,14 +61,21 @@ def test_a_plugin_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("name", "args"),
     [
+        ("convdemo", []),
         ("device", ["--no-import"]),
+        ("export", []),
         ("finetune", []),
+        ("gradcheck", ["exp", "--in", "4x3"]),
+        ("inspect", ["tiny.pth"]),
         ("list", ["models"]),
         ("partial-load", ["tiny.pth", "tiny.pth", "--dry-run"]),
         ("plugins", []),
         ("predict", []),
+        ("quantize", ["0.1 -1.2 3.4"]),
+        ("regress", []),
         ("runs", []),
         ("shapes", ["--in", "32", "--k", "3"]),
+        ("tb-images", []),
         ("train", ["--epochs", "1", "--model", "mlp"]),
     ],
 )

@@ -1,9 +1,9 @@
 """Say what is on pictures, with a network that was trained.
 
-RUN is a run folder of 'ptools train' or 'ptools finetune', or its best.pth; nothing in
-the file is run. Folders are searched for pictures; where their subfolders are called
-after classes, accuracy and confusion matrix are told as well. What is no picture is
-named and skipped.
+RUN is a run folder of 'ptools train' or 'ptools finetune', its best.pth, an .onnx file
+of 'ptools export', or an int8 file of 'ptools quantize'; nothing in it is run. Folders
+are searched for pictures; where their subfolders are called after classes, accuracy and
+confusion matrix are told as well. What is no picture is named and skipped.
 """
 
 from __future__ import annotations
@@ -82,10 +82,15 @@ def predict(
     """
     from ptools.training import hardware
 
-    hardware.share_cores()
+    hardware.import_torch()
     from ptools_plugins.predict import network, pictures
 
-    net = network.load(run, model=model, device=hardware.pick_device(device), trust=trust)
+    if run.suffix.lower() == ".onnx":
+        from ptools_plugins.predict import onnxfile
+
+        net = onnxfile.load(run, model=model, device=device, trust=trust)
+    else:
+        net = network.load(run, model=model, device=hardware.pick_device(device), trust=trust)
     found = pictures.find(images, net.classes)
     return _answer(net, found, top, batch_size, watch)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ptools import checkpoints, models
+from ptools.checkpoints import int8
 from ptools.data.pictures import Geometry
 from ptools.errors import FileError, UsageError, cause, one_line
 from ptools.models import Blueprint
@@ -86,7 +87,7 @@ def load(
     `model` says how to build it instead of the file. Raises FileError, UsageError, BuildError.
     """
     file = _file(run)
-    weights = checkpoints.read(file, trust=trust)
+    weights = int8.opened(checkpoints.read(file, trust=trust))
     about = weights.tree if isinstance(weights.tree, dict) else weights.metadata
     classes = _classes(file, about)
     blueprint = _blueprint(file, about, len(classes), model)
