@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 from benchmarks.training_pairs import Row
 from ptools.errors import PtoolsError
 
+_FILES = {  # below it, as torchvision has them
+    "mnist": "MNIST/raw/*-ubyte (.gz or not)",
+    "fashion-mnist": "FashionMNIST/raw/*-ubyte (.gz or not)",
+    "cifar10": "cifar-10-batches-py/, of cifar-10-python.tar.gz (www.cs.toronto.edu/~kriz/cifar.html)",
+}
+
 
 class Reached(NamedTuple):
     """Accuracy on the test images in 0..1, and CPU seconds of the training."""
@@ -70,7 +76,7 @@ def _train(data: str, model: str, folder: Path | None, **options: Any) -> Reache
     from ptools_plugins.train import train
 
     if folder is None:
-        return "not measured: --data-dir is not given"
+        return f"not measured: --data-dir is not given; it has {_FILES[data]}"
     with tempfile.TemporaryDirectory() as out:
         begun = process_time()
         try:

@@ -121,8 +121,15 @@ def _report(error: BaseException, ctx: click.Context | None, debug: bool) -> int
 
         traceback.print_exception(error)
     text, code = _explain(error, ctx)
+    if isinstance(error, click.UsageError) and _follows():
+        return code
     note(f"Error: {text}" if code != Interrupted.exit_code else text)
     return code
+
+
+def _follows() -> bool:
+    """Whether torchrun started this as one of several: the first tells what is wrong with their one line."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
 
 
 def _reader_left() -> bool:

@@ -262,7 +262,7 @@ def _data() -> Callable[[Any], Any]:
             "auto",
             "Keep decoded pictures in memory.",
         ),
-        ("--workers", Whole(0, 512), "0", "Processes that decode pictures."),
+        ("--workers", Whole(0, 512), "by their number", "Processes that decode pictures."),
         ("--strict", bool, None, "Stop at the first bad picture."),
     )
 

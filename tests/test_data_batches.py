@@ -14,7 +14,7 @@ import pytest
 
 from ptools.data import Batches, Files, Geometry, Split, augment
 from ptools.data.batches import seed_of
-from ptools.data.workers import Crew
+from ptools.data.workers import Crew, chosen
 from ptools.errors import FileError, PtoolsError, UsageError
 
 if TYPE_CHECKING:
@@ -229,3 +229,30 @@ def test_workers_end_with_their_batches(split: Split) -> None:
     del batches
     gc.collect()
     assert time.monotonic() - begun < 5, "a worker was waited for"
+
+
+def test_workers_are_for_many_pictures_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(3, 10) == 3
+    assert chosen(0, 10**6) == 0
+    assert chosen(None, 999) == 0
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    cores = len(os.sched_getaffinity(0))
+    found = chosen(None, 10**6)
+    assert found == (0 if cores < 2 else min(cores, 8))
+    assert chosen(None, 10**6, size=2**50) == 0, "no room in shared memory"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(cores))
+    assert chosen(None, 10**6) == 0
+
+
+def test_batches_made_together_are_those_made_alone(split: Split) -> None:
+    """Whatever the first one is, and with augmentation, which makes them one by one."""
+    one, two = made(split), made(split, "flip")
+    assert one._slices is not None
+    assert two._slices is None
+    whole = list(one.epoch(3))
+    for start in range(len(whole)):
+        for (images, labels), (same, known) in zip(one.epoch(3, start), whole[start:], strict=True):
+            assert images.equal(same)
+            assert labels.equal(known)
+    for (_, labels), (_, same) in zip(two.epoch(3), whole, strict=True):
+        assert labels.equal(same)

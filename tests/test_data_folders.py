@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from ptools import data
 from ptools.data import Batches, Files, Geometry, ImageSet, Split
+from ptools.data.folders import choose
+from ptools.data.pictures import Look
 from ptools.errors import FileError, UsageError
 
 
@@ -308,5 +311,38 @@ def test_size_and_channels(tmp_path: Path) -> None:
     assert data.load(root, size=(8, 16)).geometry == Geometry(1, 8, 16, "crop")
     picture(tmp_path / "a" / "3.png", size=(300, 200))
     images = data.load(root)
-    assert images.geometry == Geometry(3, 224, 224, "crop")
-    assert images.shape == (3, 224, 224)
+    assert images.geometry == Geometry(3, 20, 20, "exact")
+    assert images.shape == (3, 20, 20)
+    assert (
+        "pictures are 20x20, but for 1 of 5, of 20x20 to 300x200 (width x height), which are resized to it"
+    ) in images.notes
+
+
+@pytest.mark.parametrize(
+    ("sizes", "geometry"),
+    [
+        ([(20, 20)] * 5 + [(200, 300)], Geometry(3, 20, 20, "exact")),
+        ([(20, 30)] * 3 + [(24, 24)] * 3 + [(900, 900)], Geometry(3, 24, 30, "crop")),
+        ([(20, 20)] + [(200, 300)] * 5, Geometry(3, 224, 224, "crop")),
+        ([(200, 300)] * 5, Geometry(3, 224, 224, "crop")),
+    ],
+)
+def test_most_pictures_decide_the_size(sizes: list[tuple[int, int]], geometry: Geometry) -> None:
+    assert choose([Look(height, width, 3) for height, width in sizes]) == geometry
+
+
+def test_links_that_lead_nowhere_and_folders_named_as_pictures(tmp_path: Path) -> None:
+    root = classes_folder(tmp_path / "x", {"a": 3, "b": 3})
+    (root / "a" / "lost.jpg").symlink_to(tmp_path / "gone.jpg")
+    (root / "a" / "ring.png").symlink_to(root / "a" / "ring.png")
+    picture(root / "b" / "more.jpg" / "in.png")
+    os.mkfifo(root / "b" / "pipe.jpg")
+    images = data.load(str(root), val=0)
+    assert images.counts() == [3, 4]
+    assert set(images.notes) >= {
+        "left out, a link that leads nowhere (2): a/lost.jpg, a/ring.png",
+        "left out, no file (1): b/pipe.jpg",
+        "a folder with the name of a picture (1): b/more.jpg",
+    }
+    with pytest.raises(FileError, match=r"--strict: .* has 4 oddities"):
+        data.load(str(root), strict=True)

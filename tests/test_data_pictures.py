@@ -257,6 +257,8 @@ def test_find_sorts_naturally_and_leaves_circles(tmp_path: Path) -> None:
     (tmp_path / "self").symlink_to("self")
     (tmp_path / "broken.jpg").symlink_to(tmp_path / "gone.jpg")
     found = [path.relative_to(tmp_path).as_posix() for path in pictures.find([tmp_path])]
-    assert found == ["a/x.gif", "b/9.PNG", "b/10.jpg", "c.jpeg"]
+    assert found == ["a/x.gif", "b/9.PNG", "b/10.jpg", "broken.jpg", "c.jpeg"]
+    with pytest.raises(PictureError, match="a link that leads nowhere"):
+        pictures.look(tmp_path / "broken.jpg")
     named = [tmp_path / "notes.txt", tmp_path / "gone.jpg"]
     assert pictures.find(named) == named

@@ -397,10 +397,10 @@ def test_the_manifest_of_partial_load(ptools: Run) -> None:
     """What it wrote beside the weights it loaded: only the head, which is new, is trained."""
     renamed("old.tar")
     made = ptools("partial-load", "old.tar", "start.pth", "--model", "net.py:Net", "--freeze",
-                  "loaded", process=True)  # fmt: skip
+                  "loaded")  # fmt: skip
     assert made.exit_code == 0, made.stderr
     done = ptools("finetune", "--model", "net.py:Net", "--weights", "start.pth", "--freeze-manifest",
-                  "start.freeze.json", "--epochs", "1", "--json", process=True)  # fmt: skip
+                  "start.freeze.json", "--epochs", "1", "--json")  # fmt: skip
     assert done.exit_code == 0, done.stderr
     old, new = torch.load("start.pth"), kept(done.document["folder"])
     moved = {key for key in old if not new[key].equal(old[key])}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ptools.checkpoints.freezing import trainable
@@ -77,6 +79,34 @@ def test_the_backbone_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
         counts.append(sum(calls))
     assert counts[0] == counts[1]
     assert len(kept(done)) == 10
+
+
+def test_a_damaged_picture_is_told_and_left_out(ptools: Run) -> None:
+    dice = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Path("x", name).mkdir(parents=True)
+        for index in range(6):
+            pixels = dice.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(f"x/{name}/{index}.png")
+    whole = bytearray(Path("x/a/2.png").read_bytes())
+    whole[60:400] = bytes(340)  # its head and its end are there
+    Path("x/a/2.png").write_bytes(whole)
+    done = ptools(
+        *(
+            "finetune",
+            "--model",
+            "cnn",
+            "--weights",
+            "none",
+            "--freeze",
+            "backbone",
+            "--out",
+            "run",
+        ),
+        *("--data", "x", "--cache", "none", "--val", "0", "--epochs", "2", "--batch-size", "4"),
+    )
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("left out: x/a/2.png: ") == 1, done.stderr
 
 
 def test_views_are_augmentations_that_take_turns() -> None:

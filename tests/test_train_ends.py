@@ -65,6 +65,8 @@ def test_the_time_is_over(ptools: Run) -> None:
     more = train(resume=Path("run"), time_budget=done.document["seconds"] + 0.5)
     assert len(more.epochs) > count
     assert [e.epoch for e in more.epochs] == list(range(1, len(more.epochs) + 1))
+    again = ptools("train", "--resume", "run")  # its config.toml has all the digits of that budget
+    assert f"run is finished, with {len(more.epochs)} epochs" in again.stderr
 
 
 def test_warnings_of_what_is_not_meant() -> None:

@@ -13,7 +13,10 @@ import pytest
 import torch
 
 from ptools import checkpoints
+from ptools.data import Batches, Split
 from ptools.errors import UsageError
+from ptools.training.distributed import Team
+from ptools.training.scoring import _places
 from ptools_plugins.train import train
 
 NET = """
@@ -81,9 +84,38 @@ def test_two_processes_train_one_network(place: Path, whole: tuple[str, str]) ->
     assert digests[0] == digests[1]
     metrics = json.loads((place / "whole/metrics.json").read_text())
     assert metrics["images"] == sum(map(sum, metrics["confusion"])) == 359
+    assert (place / "whole/mistakes.png").stat().st_size > 2000
     kept = weights(place / "whole/best.pth")
     assert next(iter(kept)) == "0.weight"
     assert metrics["test_accuracy"] > 0.7
+
+
+@pytest.mark.slow
+def test_an_error_of_all_is_told_once(place: Path) -> None:
+    options = ("--data", "digits", "--model", "net.py:Gone")
+    process = start(place, *options)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    lines = errors.splitlines()
+    assert sum(line.startswith("Error: ") for line in lines) == 1, errors
+    assert "Interrupted." not in lines
+
+
+@pytest.mark.slow
+def test_an_error_of_one_is_told(place: Path) -> None:
+    (place / "one.py").write_text("""
+import os
+from torch import nn
+class Net(nn.Sequential):
+    def __init__(self, classes=10):
+        super().__init__(nn.Flatten(), nn.Linear(64, classes))
+        if os.environ.get("RANK") == "1":
+            raise ValueError("only here")
+""")
+    process = start(place, "--model", "one.py:Net")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert errors.count("only here") == 1, errors
 
 
 @pytest.mark.slow
@@ -128,3 +160,15 @@ def test_parts_need_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UsageError, match="--shard needs several processes: torchrun"):
         train(model="mlp", shard=True)
     assert not Path("runs").exists()
+
+
+def test_each_process_knows_which_images_it_has() -> None:
+    samples = Split(torch.zeros(23, 1, 2, 2, dtype=torch.uint8), torch.arange(23))
+    found: list[int] = []
+    for rank in range(3):
+        batches = Batches(samples, ([0.0], [1.0]), batch_size=10, device="cpu", rank=rank, ranks=3)
+        for number, (_, labels) in enumerate(batches):
+            places = _places(number, batches, Team(rank, 3), len(labels), 0)
+            assert list(places) == labels.tolist()
+            found += places
+    assert sorted(found) == list(range(23))

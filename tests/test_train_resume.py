@@ -200,6 +200,40 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         train(resume=Path("run"), epochs=2)
 
 
+def test_as_many_other_pictures_are_refused(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "pictures", 12)
+    train(data=str(folder), model="net.py:Drop(2, 432)", out=Path("run"), epochs=1)
+    folder.rename(tmp_path / "moved")
+    (tmp_path / "pictures").symlink_to(tmp_path / "moved")  # elsewhere, but the same
+    assert len(train(resume=Path("run"), epochs=2).epochs) == 2
+    (folder / "dark" / "0.png").rename(folder / "dark" / "00.png")
+    with pytest.raises(UsageError, match=r"the (train|val) images of .* are others now"):
+        train(resume=Path("run"), epochs=3)
+
+
+BY_HAND = {
+    "batch_size = 0": "batch_size: 0 is not",
+    'epochs = "many"': "epochs: 'many' is no whole number",
+    "lr = -1.0": "lr: -1.0 is not",
+    'loss = "hinge"': "loss: 'hinge' is not one of",
+    "size = [0, 4]": "size: '0x4': every size must be at least 1",
+    "nesterov = 3": "nesterov is true or false, not 3",
+}
+
+
+def test_a_config_by_hand_is_checked(ptools: Run) -> None:
+    train(out=Path("run"), model="net.py:Drop", epochs=1, limit=64)
+    path = Path("run/config.toml")
+    written = path.read_text().splitlines()
+    for line, says in BY_HAND.items():
+        name = line.partition(" ")[0]
+        rest = [text for text in written if text.partition(" ")[0] != name]
+        path.write_text("\n".join([line, *rest]))
+        done = ptools("train", "--resume", "run", *(() if name == "epochs" else ("--epochs", "2")))
+        assert done.exit_code == 2
+        assert done.stderr.startswith(f"Error: run/config.toml: {says}"), done.stderr
+
+
 def test_settings_of_ptools_toml_do_not_stop_a_run_from_going_on(ptools: Run) -> None:
     train(out=Path("run"), model="net.py:Drop", epochs=1)
     Path("ptools.toml").write_text("[train]\nlr = 0.3\n")
@@ -245,6 +279,22 @@ def test_a_signal_ends_it_with_the_command_to_go_on(number: signal.Signals) -> N
     assert len(saved["history"]) == len(
         json.loads(Path("a run/metrics.json").read_text())["epochs"]
     )
+
+
+def test_a_signal_before_the_training_begins() -> None:
+    Path("slow.py").write_text("""
+import sys, time
+print("here", file=sys.stderr, flush=True)
+time.sleep(60)
+""")
+    command = [sys.executable, "-m", "ptools", "train", "--model", "slow.py:Net"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "here\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "Interrupted.\n")
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow

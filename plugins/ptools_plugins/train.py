@@ -78,11 +78,11 @@ def command(
     if config:
         options = _configured(ctx, config, options, resume)
     if find_lr:
-        return _find(options, as_json)
+        return _find(ctx, options, as_json)
     shown = screen.Screen()
     if resume:
         options = {name: options[name] for name in _given(ctx, options)}
-    with output.aside():  # the model and the data may be anybody's code
+    with screen.conversation(ctx):
         try:
             run = train(resume=resume, **options, on_start=shown.start, watch=shown.watch)
         finally:
@@ -126,9 +126,7 @@ def _configured(
     values = dict(options)
     for param in ctx.command.params:
         if param.name in found and param.name not in typed:
-            value = found.pop(param.name)
-            if isinstance(value, list):
-                value = "x".join(map(str, value))
+            value = configured.typed(param.name, found.pop(param.name))
             values[param.name] = param.type_cast_value(ctx, value)
     return values | {name: found[name] for name in configured.INTERNAL if name in found}
 
@@ -172,16 +170,16 @@ def _alone(out: Path | None, force: bool) -> None:
         raise UsageError("--resume writes to the run itself; --out and --force say otherwise.")
 
 
-def _find(options: dict[str, Any], as_json: bool) -> None:
+def _find(ctx: click.Context, options: dict[str, Any], as_json: bool) -> None:
     """Show learning rates and what came of them; the last line is what to type."""
-    from ptools.training import finding
+    from ptools.training import finding, screen
     from ptools.training.session import prepare
     from ptools.training.settings import parse
 
     data, model = options.pop("data"), options.pop("model")
     for name in ("out", "force"):
         options.pop(name)
-    with output.aside():
+    with screen.conversation(ctx):
         settings, how = parse(options)
         found = finding.find(prepare(data, model, settings, options=how))
     if as_json:

@@ -3,6 +3,7 @@
     load(name, ...)   loading    a registered name, a folder, a CSV file -> ImageSet
     ImageSet          sets       classes, parts, counts, statistics
     Split, Files      sets       samples in memory, samples on disk; together Samples
+    fingerprint(...)  sets       what tells samples from others
     split(...)        sets       three parts of images in memory: what authors of data sets use
     Batches           batches    what a loop iterates: any epoch, from any batch on
     augment           augment    each image of a batch changed at random
@@ -20,7 +21,7 @@ from __future__ import annotations
 from ptools.data.batches import Batches
 from ptools.data.loading import load
 from ptools.data.pictures import Geometry, PictureError
-from ptools.data.sets import Files, ImageSet, Samples, Split, split
+from ptools.data.sets import Files, ImageSet, Samples, Split, fingerprint, split
 
 __all__ = [
     "Batches",
@@ -30,6 +31,7 @@ __all__ = [
     "PictureError",
     "Samples",
     "Split",
+    "fingerprint",
     "load",
     "split",
 ]

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from math import prod
 from typing import TYPE_CHECKING
 
 from ptools.data.sets import Files, Split
-from ptools.data.workers import Crew
+from ptools.data.workers import Crew, chosen
 from ptools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ptools.data.augment import Augment
     from ptools.data.sets import Samples
 
+_TOGETHER = 2**18  # numbers of a group of batches: 1 MB
 RELAID = 2**30  # bytes: a set up to this size is copied to the layout its batches are wanted in
 
 
@@ -30,7 +33,8 @@ class Batches:
     """Normalised batches of samples on `device`; shuffled by (seed, epoch) if asked.
 
     A set in memory lies on the device as uint8 and a batch is a slice of it: on small images this is
-    three times the throughput of a DataLoader. Files are decoded as they are needed, by `workers`.
+    three times the throughput of a DataLoader. Files are decoded as they are needed, by `workers`; None
+    leaves their number to the machine.
     `batch_size` is that of all ranks together; rank r takes images r, r + ranks, ... of each batch.
 
     Of shuffled batches a last one that is too small to train on is left out: one that gives a process
@@ -48,7 +52,7 @@ class Batches:
         augment: Augment | None = None,
         rank: int = 0,
         ranks: int = 1,
-        workers: int = 0,
+        workers: int | None = 0,
         channels_last: bool = False,
     ) -> None:
         import torch
@@ -63,7 +67,12 @@ class Batches:
             augment.check(samples.shape)
         if isinstance(samples, Split) and not slow:
             samples = self._placed(samples)
+        whole = isinstance(samples, Split) and samples.images.device == self.device
+        self._slices = samples if isinstance(samples, Split) and whole and augment is None else None
         pin = self.device.type == "cuda"
+        if workers is None:  # of a set in memory they would only cost
+            each = prod((min(batch_size, len(samples)), *samples.shape))
+            workers = chosen(None, len(samples), each) if isinstance(samples, Files) else 0
         self._crew = Crew(_Fetch(samples, augment), workers if slow else 0, pin=pin)
         if shuffle_seed is not None and min(batch_size, len(samples)) < ranks:
             raise UsageError(
@@ -89,27 +98,51 @@ class Batches:
         It begins at batch `start`, and those before are not made. Raises FileError where no picture of
         a batch can be decoded.
         """
+        if self._slices is not None:
+            yield from self._sliced(self._slices, number, start)
+            return
         for images, labels, bad in self._crew.map(self._requests(number, start)):
             self.bad.update(bad)
             yield self._normalised(images), labels.to(self.device, non_blocking=True)
 
+    def _sliced(self, samples: Split, number: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of a set in memory, several made at once: of small ones the calls cost most.
+
+        Every number of an image is its own, so that it is the same in whatever group it is made.
+        """
+        import torch
+
+        channels, height, width = samples.shape
+        many = max(1, min(16, _TOGETHER // (self.batch_size * channels * height * width)))
+        parts = self.parts(number, start)
+        while some := list(islice(parts, many)):
+            index = torch.cat(some)
+            images, labels = self._normalised(_rows(samples.images, index)), samples.labels[index]
+            end = 0
+            for one in some:
+                begin, end = end, end + len(one)
+                yield images[begin:end], labels[begin:end]
+
     def _requests(self, number: int, start: int) -> Iterator[Request]:
-        """Return what to fetch for an epoch. It must not hold `self`: see workers, on circles."""
+        """Return what to fetch for an epoch. Nothing here may hold `self`: see workers, on circles."""
+        rank, ranks, given = self.rank, self.ranks, self.seed or 0
+        return (
+            Request(index, range(rank, rank + len(index) * ranks, ranks), seed_of(given, number, i))
+            for i, index in enumerate(self.parts(number, start), start)
+        )
+
+    def parts(self, number: int, start: int) -> Iterator[Tensor]:
+        """Return the indices of every batch of an epoch from `start` on, this rank's part of them."""
         import torch
 
         count, size, rank, ranks = len(self.labels), self.batch_size, self.rank, self.ranks
-        given = self.seed or 0
         if self.seed is None:
             order = torch.arange(count)
         else:
-            mixed = (given * 100_003 + number - 1) % 2**63
+            mixed = (self.seed * 100_003 + number - 1) % 2**63
             order = torch.randperm(count, generator=torch.Generator().manual_seed(mixed))
-        batches = ((i, order[i * size : (i + 1) * size]) for i in range(start, len(self)))
-        return (
-            Request(index[rank::ranks], range(rank, len(index), ranks), seed_of(given, number, i))
-            for i, index in batches
-            if len(index) > rank
-        )
+        batches = (order[i * size : (i + 1) * size] for i in range(start, len(self)))
+        return (index[rank::ranks] for index in batches if len(index) > rank)
 
     # -- pixels to numbers ---------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ takes at most half of what is free, else its pictures are decoded when a batch n
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from ptools.data import listing, memory, pictures
 from ptools.data.findings import OUT, Findings
 from ptools.data.pictures import CROP, EXACT, Geometry, Look, PictureError
 from ptools.data.sets import Files, ImageSet, Samples, Split, hold_out, sample
-from ptools.data.workers import Crew
+from ptools.data.workers import Crew, chosen
 from ptools.errors import FileError, PtoolsError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Wishes:
     seed: int = 0
     size: tuple[int, int] | None = None
     cache: str = "auto"
-    workers: int = 0
+    workers: int | None = None
     strict: bool = False
     labels: Path | None = None
     channels: int | None = None
@@ -90,12 +91,14 @@ _HARMLESS = ("no pictures by their names", "a class without validation pictures"
 # -- what is there -----------------------------------------------------------------------------------
 
 
-def _looked(parts: listing.Parts, workers: int, findings: Findings) -> dict[str, list[Looked]]:
+def _looked(
+    parts: listing.Parts, workers: int | None, findings: Findings
+) -> dict[str, list[Looked]]:
     """Look at the head of every picture; leave out what is none."""
     looked: dict[str, list[Looked]] = {}
     rows = [(role, path, name) for role, part in parts.items() for path, name in part]
     chunks = [[path for _, path, _ in some] for some in _chunks(rows, 256)]
-    crew = Crew(_look, workers if len(rows) > 2000 else 0)
+    crew = Crew(_look, chosen(workers, len(rows)) if len(rows) > 2000 else 0)
     looks = (look for some in _shown("looking", crew.map(chunks), len(chunks)) for look in some)
     for (role, path, name), look in zip(rows, looks, strict=True):
         if isinstance(look, str):
@@ -154,16 +157,28 @@ def _files(part: Sequence[Looked], classes: tuple[str, ...], geometry: Geometry)
 def choose(
     looks: Sequence[Look], size: tuple[int, int] | None = None, channels: int | None = None
 ) -> Geometry:
-    """Return the geometry for these pictures: their own size if small and one, else a crop."""
+    """Return the geometry for these pictures: the size of most of them if it is small, else a crop.
+
+    Small pictures of many sizes are cropped to the median one.
+    """
+    from statistics import median_low
+
     channels = channels or max(look.channels for look in looks)
-    heights, widths = {look.height for look in looks}, {look.width for look in looks}
-    if len(heights) == len(widths) == 1:
-        height, width = heights.pop(), widths.pop()
-        if size is None and max(height, width) <= SMALL:
-            return Geometry(channels, height, width, EXACT)
-        if size and size[0] * width == size[1] * height:
-            return Geometry(channels, *size, EXACT)  # nothing is distorted, so nothing is cut off
-    return Geometry(channels, *(size or (USUAL, USUAL)), CROP)
+    (height, width), count = _usual(looks)
+    if size is None and 2 * count > len(looks) and max(height, width) <= SMALL:
+        return Geometry(channels, height, width, EXACT)
+    if size and count == len(looks) and size[0] * width == size[1] * height:
+        return Geometry(channels, *size, EXACT)  # nothing is distorted, so nothing is cut off
+    height = median_low(look.height for look in looks)
+    width = median_low(look.width for look in looks)
+    if size is None:
+        size = (height, width) if max(height, width) <= SMALL else (USUAL, USUAL)
+    return Geometry(channels, *size, CROP)
+
+
+def _usual(looks: Sequence[Look]) -> tuple[tuple[int, int], int]:
+    """Return the height and width that most pictures have, and how many they are."""
+    return Counter((look.height, look.width) for look in looks).most_common(1)[0]
 
 
 def _sizes(looks: Sequence[Look], geometry: Geometry) -> str:
@@ -180,6 +195,12 @@ def _sizes(looks: Sequence[Look], geometry: Geometry) -> str:
             heights[0],
         )
         return f"pictures are {low}, " + ("taken as they are" if same else how)
+    if geometry.resize == EXACT:
+        (height, width), count = _usual(looks)
+        return (
+            f"pictures are {width}x{height}, but for {len(looks) - count} of {len(looks)}, of {low} to "
+            f"{high} (width x height), which are resized to it"
+        )
     middle = f"{median_low(widths)}x{median_low(heights)}"
     return f"pictures are {low} to {high} (width x height), median {middle}; {how}"
 
@@ -242,7 +263,7 @@ def _streamed(wanted: int, room: int) -> str:
     return text if wanted <= room else f"{text}, and {room / 2**30:.1f} GiB are for them"
 
 
-def _decoded(files: Files, workers: int, findings: Findings) -> Split:
+def _decoded(files: Files, workers: int | None, findings: Findings) -> Split:
     """Decode every picture once, into one tensor; leave out what fails."""
     import torch
 
@@ -253,7 +274,8 @@ def _decoded(files: Files, workers: int, findings: Findings) -> Split:
     kept: list[int] = []
     chunks = list(_chunks(range(len(files)), 16))  # small, as shared memory is in containers
     paths = [[files.paths[i] for i in chunk] for chunk in chunks]
-    crew = Crew(_Decode(geometry), workers if len(files) > 64 else 0)
+    many = chosen(workers, len(files), 16 * store[0].numel())
+    crew = Crew(_Decode(geometry), many if len(files) > 64 else 0)
     made = _shown("decoding", crew.map(paths), len(paths))
     for chunk, (images, reasons) in zip(chunks, made, strict=True):
         good = [i for i, reason in zip(chunk, reasons, strict=True) if reason is None]

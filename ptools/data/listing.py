@@ -34,6 +34,7 @@ ROLES = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+_FOLDER = "a folder with the name of a picture"
 _PAIR = re.compile(r"(.*?)[_-]?(image|label)s?", re.IGNORECASE)
 _BOXES = re.compile(r"\d+( +[-+.\deE]+){4,}")
 LAYOUTS = "one subfolder per class (train/ and val/ above them if you like), or images/ and labels/"
@@ -98,7 +99,7 @@ def _classes(root: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     above = frozenset({identity(root), identity(findings.root)})
     for below in _folders(root):
         paths = []
-        for entry in walk(below, above):
+        for entry in walk(below, above, lambda path: findings.add(_FOLDER, path)):
             if is_picture(entry.name):
                 paths.append(entry.path)
             else:
@@ -118,7 +119,8 @@ def _labelled(images: Path, labels: Path, findings: Findings) -> Iterator[tuple[
         if not is_picture(entry.name):
             files[os.path.splitext(os.path.relpath(entry.path, labels))[0]] = entry.path
     names = _names(files.get("classes"))
-    pictures = [entry.path for entry in walk(images) if is_picture(entry.name)]
+    inside = walk(images, odd=lambda path: findings.add(_FOLDER, path))
+    pictures = [entry.path for entry in inside if is_picture(entry.name)]
     for path in sorted(pictures):
         file = files.get(os.path.splitext(os.path.relpath(path, images))[0])
         label = _label(file, names) if file else "without a label file"

@@ -33,7 +33,7 @@ def load(
     seed: int = 0,
     size: tuple[int, ...] | None = None,
     cache: str = "auto",
-    workers: int = 0,
+    workers: int | None = None,
     strict: bool = False,
     labels: Path | None = None,
     channels: int | None = None,
@@ -45,7 +45,8 @@ def load(
     images (0.2 of a folder's); 0 is none. It is stratified, and drawn by `seed`. `size` is (height,
     width) or (side,), `channels` 1 or 3; None leaves both as they are. `limit` is that of the training
     images, before any is decoded. `labels` is the folder of a folder's label files. `workers` processes
-    decode. `strict` stops at oddities. Raises UsageError, FileError, PluginError.
+    decode; None: one for each core where there are many pictures. `strict` stops at oddities. Raises
+    UsageError, FileError, PluginError.
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"--val {val:g} is no share; choose 0 (no validation) up to 0.9.")

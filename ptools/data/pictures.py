@@ -15,7 +15,7 @@ other formats. No dataset code is imported here.
 """
 
 # A set may have a million paths, and pathlib takes several times as long as os.path.
-# ruff: noqa: PTH110, PTH113, PTH123
+# ruff: noqa: PTH110, PTH113, PTH114, PTH123
 
 from __future__ import annotations
 
@@ -201,7 +201,8 @@ def _opened(path: str | Path) -> Iterator[tuple[Image.Image, Any]]:
     from PIL import Image
 
     if not os.path.isfile(path):
-        raise PictureError(path, "no file" if os.path.exists(path) else "no such file")
+        lost = "a link that leads nowhere" if os.path.islink(path) else "no such file"
+        raise PictureError(path, "no file" if os.path.exists(path) else lost)
     head = b""
     try:
         with open(path, "rb") as file, warnings.catch_warnings():

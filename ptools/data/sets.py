@@ -4,6 +4,7 @@ Split         samples in memory: one uint8 tensor
 Files         samples on disk: paths, decoded when they are asked for
 ImageSet      classes and parts; counts, statistics, a part of it (`limited`)
 split(...)    three stratified parts of samples in memory, the same for every seed
+fingerprint(...)  what tells samples from others
 hold_out(...) two stratified parts of labels, by a seed; sample(...) a number of them
 """
 
@@ -197,6 +198,28 @@ class ImageSet:
         if count >= len(self.train):
             return self
         return replace(self, train=self.train.take(sample(self.train.labels, count, seed)))
+
+
+def fingerprint(samples: Samples) -> str:
+    """Return what tells these samples from others, cheaply, in their order.
+
+    It is made of the labels and of the names and sizes of the files, or else of a few images.
+    """
+    import os
+    from zlib import crc32
+
+    found = crc32(samples.labels.cpu().numpy().tobytes())
+    for path in samples.paths:
+        name = "/".join(path.rsplit(os.sep, 2)[-2:])  # of its class, wherever the folder lies
+        try:
+            size = os.stat(path).st_size  # noqa: PTH116
+        except OSError:
+            size = -1
+        found = crc32(os.fsencode(f"{name}:{size}\n"), found)
+    if isinstance(samples, Split) and not samples.paths:
+        some = samples.images[:: max(1, len(samples) // 64)]
+        found = crc32(some.cpu().contiguous().numpy().tobytes(), found)
+    return f"{found:08x}"
 
 
 def sample(labels: Tensor, count: int, seed: int) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,11 +42,15 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def walk(
-    folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()
+    folder: str | Path,
+    above: frozenset[tuple[int, int]] = frozenset(),
+    odd: Callable[[str], object] = lambda _: None,
 ) -> Iterator[os.DirEntry[str]]:
     """Yield the os.DirEntry of every file below `folder`, but not through links that lead back up.
 
-    `above` are the identities of folders above it. Raises FileError where a folder cannot be read.
+    What is no file, but has the name of a picture, is yielded too: whoever opens it says why. `above` are
+    the identities of folders above it, `odd` is called with each folder that has the name of a picture.
+    Raises FileError where a folder cannot be read.
     """
     try:
         if (here := identity(folder)) in above:
@@ -59,11 +63,22 @@ def walk(
     for entry in listed:
         if entry.name.startswith("."):
             continue
-        with suppress(OSError):  # a broken link, or a loop of links to itself
-            if entry.is_dir():
-                yield from walk(entry.path, above)
-            elif entry.is_file():
-                yield entry
+        inside = False
+        with suppress(OSError):  # a loop of links to itself is neither
+            inside = entry.is_dir()
+        if inside:
+            if is_picture(entry.name):
+                odd(entry.path)
+            yield from walk(entry.path, above, odd)
+        elif is_picture(entry.name) or _is_file(entry):
+            yield entry
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def identity(folder: str | Path) -> tuple[int, int]:

@@ -1,16 +1,49 @@
 """A function called on many requests, in order: here, or in worker processes.
 
 The results are the same wherever they are made, as long as the function looks at its request only.
+
+Crew          the function, and the workers
+chosen(...)   how many workers, unless it was said
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from ptools.errors import PtoolsError, one_line
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "chosen"]
+
+_FEW = 1000  # pictures: of fewer the workers start as long as they take
+_MOST = 8
+
+
+def chosen(workers: int | None, count: int, size: int = 0) -> int:
+    """Return `workers`; where that is None, as many as suit `count` pictures and this machine.
+
+    Results of `size` bytes come through shared memory, two of each worker: in containers it is small.
+    """
+    if workers is not None:
+        return workers
+    here = os.environ.get("LOCAL_WORLD_SIZE", "1")  # torchrun: so many processes on this machine
+    cores = _cores() // max(1, int(here) if here.isdecimal() else 1)
+    if count < _FEW or cores < 2:
+        return 0
+    room = _MOST
+    with suppress(OSError):
+        shared = os.statvfs("/dev/shm")
+        room = shared.f_bavail * shared.f_frsize // 2 // max(1, 2 * size)
+    return min(cores, _MOST, room)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Crew:

@@ -118,7 +118,10 @@ def score(evidence: Evidence, pairs: Pairs, chosen: dict[int, int]) -> float:
         fit = fits.sum() + EACH * len(placed)
         fit += CONCORD * evidence.concord.kept(whole)
         beside, ranked = (ORDER, RANKED) if evidence.registered else ALPHABETICAL
-        order = beside * in_order(chosen) + ranked * _ranked(evidence, whole)
+        kept = in_order(chosen)
+        order = beside * kept * (0.4 + 0.6 * min(1.0, kept / len(chosen))) + ranked * _ranked(
+            evidence, whole
+        )
         known = float(fit + order)
         evidence.scores[whole.tobytes()] = known
     return known

@@ -16,6 +16,7 @@
     signals      Ctrl-C and SIGTERM
     distributed  several processes: who we are, what all agree on
     parallel     the network in several processes
+    light        without the machinery of torch.compile
     hardware     devices, threads, native number formats
     history      what the epochs measured, and what follows from it
     run          what came of it all

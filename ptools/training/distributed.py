@@ -2,6 +2,7 @@
 
 join(device)   the Team of this process, and its device; one alone without torchrun
 Team           who we are, and what all agree on
+is_told(error) whether the first process says the same
 
 ignite.distributed speaks gloo on CPUs and nccl on GPUs; it is imported only where torchrun started us.
 """
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ALONE", "Team", "join"]
+__all__ = ["ALONE", "Team", "is_told", "join"]
+
+_KEY, _PATIENCE = "ptools/error", 3.0  # seconds in which processes that fail alike do so
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,41 @@ def join(device: str | None) -> Iterator[tuple[Team, str | None]]:
 
     device = pick_device(device or "auto")
     idist.initialize("nccl" if device.startswith("cuda") else "gloo")
+    team = Team(idist.get_rank(), idist.get_world_size(), idist.get_local_rank())
     try:
-        team = Team(idist.get_rank(), idist.get_world_size(), idist.get_local_rank())
         yield team, f"cuda:{team.local}" if device.startswith("cuda") else device
+    except Exception as error:
+        error._told = _is_told(team, str(error))  # type: ignore[attr-defined]
+        raise
     finally:
         idist.finalize()
+
+
+def is_told(error: Exception) -> bool:
+    """Return whether an error that left `join` is told by the first process, in the same words."""
+    return getattr(error, "_told", False)
+
+
+def _is_told(team: Team, text: str) -> bool:
+    """Leave the first process's error where the others find it; return whether this one is the same.
+
+    No collective: whoever has not failed would not take part.
+    """
+    import time
+    from datetime import timedelta
+
+    from torch.distributed import distributed_c10d
+
+    try:
+        store = distributed_c10d._get_default_store()
+        if team.main:
+            store.set(_KEY, text)
+            return False
+        store.wait([_KEY], timedelta(seconds=_PATIENCE))
+        told = store.get(_KEY) == text.encode()
+    except Exception:  # the first one has not failed, or is gone
+        return False
+    if told:  # torchrun ends all when one ends: let the first one speak, and do not speak of that
+        with suppress(KeyboardInterrupt):
+            time.sleep(1)
+    return told

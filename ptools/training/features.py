@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Features", "parts"]
 
-_PIXELS = 2**22  # numbers in a batch of images: 16 MB, enough for every core
+_PIXELS = 8 * 3 * 224 * 224  # numbers in a batch, for each core: of 10 images one costs a 6th more
+_DEVICE = 2**24  # numbers in a batch for a GPU: 64 MB
+_TOGETHER = 8  # batches that are made at once: of small ones the calls cost most
 _SHARE = 2  # of the free memory the features may take one part in so many
 
 
@@ -37,6 +40,7 @@ class _Rows:
     views: list[Tensor]
     rows: Tensor  # (samples,)
     labels: Tensor  # (samples,)
+    bad: dict[str, str]  # pictures that could not be decoded, and why
 
 
 class Features:
@@ -47,6 +51,7 @@ class Features:
 
     def __init__(self, found: _Rows, order: Batches, device: str) -> None:
         self.found, self.order, self.device = found, order, device
+        self.batch_size, self.bad = order.batch_size, found.bad
 
     def __len__(self) -> int:
         return len(self.order)
@@ -58,13 +63,19 @@ class Features:
         """Yield features float32 (B, ...) and labels int64 (B,) from batch `start` on."""
         found = self.found
         view = found.views[(number - 1) % len(found.views)]
-        for request in self.order._requests(number, start):
-            index = request.index[found.rows[request.index] >= 0]
-            if not len(index):
+        parts = self.order.parts(number, start)
+        while some := list(islice(parts, _TOGETHER)):
+            if found.bad:
+                some = [index[found.rows[index] >= 0] for index in some]
+            if not all(map(len, some)):
                 raise FileError("no picture of a batch can be read; see the warnings above.")
+            index = torch.cat(some)
             rows = found.rows[index].to(view.device)
-            batch = view.index_select(0, rows).to(self.device, non_blocking=True)
-            yield batch.float(), found.labels[index].to(self.device)
+            batch = view.index_select(0, rows).to(self.device, non_blocking=True).float()
+            labels, end = found.labels[index].to(self.device), 0
+            for one in some:
+                begin, end = end, end + len(one)
+                yield batch[begin:end], labels[begin:end]
 
 
 class _Live:
@@ -72,6 +83,7 @@ class _Live:
 
     def __init__(self, session: Session, tail: Tail, images: Batches) -> None:
         self.session, self.tail, self.images = session, tail, images
+        self.batch_size, self.bad = images.batch_size, images.bad
 
     def __len__(self) -> int:
         return len(self.images)
@@ -157,17 +169,19 @@ def _computed(
         paths = getattr(samples, "paths", ())
         whole = torch.tensor([path not in batches.bad for path in paths])
     rows = torch.where(whole, whole.cumsum(0) - 1, -1)
-    return _Rows(views, rows, samples.labels.cpu())
+    return _Rows(views, rows, samples.labels.cpu(), batches.bad)
 
 
 def _batches(session: Session, samples: Samples, **more: Any) -> Batches:
     """Return batches of images, in order, for the backbone."""
     channels, height, width = session.images.shape
     settings = session.settings
+    cpu = settings.device == "cpu"
+    numbers = _PIXELS * torch.get_num_threads() if cpu else _DEVICE
     return Batches(
         samples,
         session.statistics,
-        batch_size=max(1, min(1024, _PIXELS // (channels * height * width))),
+        batch_size=max(1, min(1024, numbers // (channels * height * width))),
         device=settings.device,
         workers=settings.workers,
         channels_last=bool(settings.channels_last),

@@ -12,6 +12,7 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 from ptools.errors import PtoolsError
+from ptools.training import light
 from ptools.training.loop import Training
 from ptools.training.settings import Settings
 
@@ -48,7 +49,7 @@ def find(session: Session) -> Found:
     )
     if session.custom.step_net is not None or session.custom.groups is not None:
         raise PtoolsError("--find-lr knows no parts of a network yet; give --lr a number.")
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), light.uncompiled(settings):
         training = Training(
             copy.deepcopy(session.net),
             session.images,
@@ -71,7 +72,7 @@ def _try(training: Training, settings: Settings) -> Iterator[tuple[float, float]
         lr = _LOWEST * (_HIGHEST / _LOWEST) ** (number / (_STEPS - 1))
         _set(step, lr)
         step(None, batch)
-        loss = step.recent.pop()[2].item()
+        loss = step.running.waiting.pop().loss.item()
         if not isfinite(loss):
             return
         mean = _SMOOTH * mean + (1 - _SMOOTH) * loss

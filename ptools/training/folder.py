@@ -1,4 +1,4 @@
-"""The run folder: what a training leaves behind, each file whole after every epoch.
+"""The run folder: what a training leaves behind, each file whole at any moment.
 
 config.toml             everything that was set, with versions: ptools train --config
 metrics.json            every epoch; at the end what the kept weights are worth, by class
@@ -11,9 +11,9 @@ confusion.png, .json    which class was taken for which, in counts
 mistakes.png            the surest wrong answers
 model.pth               under --save-model: the whole module, pickled
 
-A kill between two of them costs nothing: last.ckpt comes last, best.pth just before it, and both may wait
-where an epoch is shorter than their writing. A run that goes on does again what last.ckpt does not know of,
-to the same bits.
+A kill between two of them costs nothing: last.ckpt comes last, best.pth and the metrics just before it, and
+all of them may wait where an epoch is shorter than their writing. A run that goes on does again what
+last.ckpt does not know of, to the same bits.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class RunFolder:
 
         self.folder, self.beside = folder, beside
         self.epochs: list[Epoch] = []
+        self.unwritten = False  # epochs that metrics.json does not have yet
         self.waiting: tuple[Epoch, dict[str, Any]] | None = (
             None  # for best.pth, until last.ckpt is written
         )
@@ -84,8 +85,8 @@ class RunFolder:
         text = toml.written({**config, "versions": versions})
         files.write(folder / CONFIG, text, force=True)
         self.events = EventFile(folder, resumed.get("events") if resumed else None)
-        if self.epochs:
-            self._write_metrics()
+        self.unwritten = bool(self.epochs)
+        self._write_metrics()
 
     def _clear(self) -> None:
         ours = self.folder.glob("events.out.tfevents.*.ptools")
@@ -112,11 +113,12 @@ class RunFolder:
         }
         values = {tag: value for tag, value in curves.items() if value is not None}
         self.events.scalars(epoch.epoch, values)
-        self._write_metrics()
+        self.unwritten = True
 
     def save(self, found: Mapping[str, Any]) -> None:
         """Write last.ckpt, which knows how much of the event file is its own, and before it best.pth."""
         self._save_best()
+        self._write_metrics()
         state.save({**found, "events": self.events.whole}, self.folder)
 
     def best_weights(self) -> dict[str, Any]:
@@ -129,6 +131,7 @@ class RunFolder:
         self, on: str | None, found: Measured | None, classes: Sequence[str], seconds: float
     ) -> None:
         """Write down what the kept weights are worth on the images called `on`: test, val or none."""
+        self._write_metrics()
         about: dict[str, Any] = {
             "best_epoch": self.best.epoch if self.best else None,
             "measured_on": on,
@@ -160,12 +163,16 @@ class RunFolder:
         """Write what still waits, and close the event file."""
         self.events.close()
         self._save_best()
+        self._write_metrics()
         if self.epochs:
             from ptools.training import plots
 
             self.draw("curves.png", lambda: plots.curves(self.epochs))
 
     def _write_metrics(self) -> None:
+        if not self.unwritten:
+            return
+        self.unwritten = False
         self._write("metrics.json", self._metrics())
         names = [field.name for field in fields(Epoch)]
         rows = [",".join("" if v is None else repr(v) for v in astuple(e)) for e in self.epochs]

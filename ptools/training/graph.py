@@ -5,10 +5,10 @@ graph(net, shape)   the GraphDef, serialised; None where the network cannot be t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 __all__ = ["graph"]
 
@@ -40,11 +40,21 @@ def graph(net: nn.Module, shape: tuple[int, int, int]) -> bytes | None:
             torch.no_grad(),
         ):
             warnings.simplefilter("ignore")
-            from torch.utils.tensorboard._pytorch_graph import graph as traced
-
             twin = copy.deepcopy(net).cpu().float().eval()
-            one = torch.zeros(1, *shape)
-            found, _ = traced(twin, one, use_strict_trace=False)  # type: ignore[no-untyped-call]
-            return bytes(found.SerializeToString())
+            return _traced(twin, torch.zeros(1, *shape))
     except Exception:  # the model is the user's code
         return None
+
+
+def _traced(net: nn.Module, image: Tensor) -> bytes:
+    """Do as torch.utils.tensorboard does, without its trial of the trace: that imports sympy, 0.4 s."""
+    import torch
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+    from tensorboard.compat.proto.versions_pb2 import VersionDef
+    from torch.utils.tensorboard._pytorch_graph import parse
+
+    trace: Any = torch.jit.trace(net, image, strict=False, check_trace=False)  # type: ignore[no-untyped-call]
+    inlined = trace.graph
+    torch._C._jit_pass_inline(inlined)
+    nodes = parse(inlined, trace, image)  # type: ignore[no-untyped-call]
+    return bytes(GraphDef(node=nodes, versions=VersionDef(producer=22)).SerializeToString())

@@ -8,7 +8,7 @@ save_model(session, kept)   model.pth, under --save-model
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ptools import output
 from ptools.errors import cause
@@ -30,7 +30,7 @@ def trace(session: Session, kept: RunFolder) -> None:
         kept.events.graph(found)
 
 
-def draw(session: Session, kept: RunFolder, on: str, batches: Any, measured: Measured) -> None:
+def draw(session: Session, kept: RunFolder, on: str, measured: Measured) -> None:
     """Draw what was taken for what, and the surest mistakes, of the images called `on`."""
     import torch
 
@@ -40,8 +40,8 @@ def draw(session: Session, kept: RunFolder, on: str, batches: Any, measured: Mea
     if table and len(classes) <= plots.DRAWN:
         kept.draw("confusion.png", lambda: plots.confusion(classes, table))
     part = getattr(session.images, on)
-    if not wrong or part is None or getattr(batches, "bad", None):
-        return  # with pictures left out, nobody knows which image is which
+    if not wrong or part is None:
+        return
     images = part.pixels(torch.tensor([mistake.index for mistake in wrong])).cpu()
     sure = session.settings.loss in ("ce", "bce")
     kept.draw("mistakes.png", lambda: plots.mistakes(wrong, images, classes, sure=sure))

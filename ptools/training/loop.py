@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptools.data import ImageSet
 from ptools.errors import PtoolsError
-from ptools.training import parallel, state
+from ptools.training import light, parallel, state
 from ptools.training.distributed import ALONE, Team
 from ptools.training.hardware import seed
 from ptools.training.history import Epoch, best, losses, tired
@@ -129,8 +129,7 @@ class Training:
         return not self.stopped
 
     def _run(self) -> None:
-        from ignite.engine import Engine, Events
-
+        Engine, Events = light.ignite()
         engine = Engine(self.step)
         engine.logger.disabled = True  # it repeats our errors on stderr
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
@@ -158,7 +157,7 @@ class Training:
             return
         now = perf_counter()
         alone = self.team.ranks == 1
-        if len(step.recent) >= _LOOK or (alone and now - self.looked > 0.5):
+        if step.running.unseen >= _LOOK or (alone and now - self.looked > 0.5):
             self._look()
         wishes = [
             self.stop.asked,
@@ -206,7 +205,7 @@ class Training:
     def _measure(self) -> Epoch:
         self._look()
         running = self.step.running
-        sums = [running.loss_sum.item(), running.right_sum.item(), float(running.count)]
+        sums = [running.loss_sum, float(running.right_sum), float(running.count)]
         loss, right, count = self.team.sum(sums)
         parallel.agree(self.net, self.team)
         val = self.score(self.val, casting=autocast(self.settings)) if self.val else None
@@ -302,7 +301,7 @@ class Training:
         """Free what lies on the device beside the model."""
         self.step.optimizer.zero_grad(set_to_none=True)
         self.step.optimizer.state.clear()
-        self.step.recent.clear()
+        self.step.running.waiting.clear()
 
 
 class _Source:
@@ -330,9 +329,10 @@ def fit(
     custom: Custom | None = None,
 ) -> list[Epoch]:
     """Train `model` in place on `data.train` and return what every epoch measured. Raises Diverged."""
-    training = Training(model, data, settings, custom=custom)
-    try:
-        training.run(on_batch=on_batch, on_epoch=on_epoch)
-    finally:
-        training.release()
+    with light.uncompiled(settings):
+        training = Training(model, data, settings, custom=custom)
+        try:
+            training.run(on_batch=on_batch, on_epoch=on_epoch)
+        finally:
+            training.release()
     return training.history

@@ -105,22 +105,34 @@ def mistakes(
     `sure`: the scores are probabilities.
     """
     columns = min(6, len(found))
-    rows = -(-len(found) // columns)
-    figure = _figure(1.75 * columns, 2.15 * rows + 0.4)
-    figure.suptitle("the surest mistakes: true \N{RIGHTWARDS ARROW} predicted", fontsize=11)
-    for place, (mistake, image) in enumerate(zip(found, images, strict=True), 1):
-        axes = figure.add_subplot(rows, columns, place)
+    tall, wide = (1.45 * side / max(images.shape[2:]) for side in images.shape[2:])
+    each, row = 1.75, tall + 0.7  # inches, as all here
+    width, height = max(each * columns, 3.2), 0.45 - row * (-len(found) // columns)
+    figure = _figure(width, height, layout=None)
+    figure.suptitle(
+        "the surest mistakes: true \N{RIGHTWARDS ARROW} predicted", fontsize=11, y=1 - 0.12 / height
+    )
+    axes = figure.add_axes((0, 0, 1, 1))  # one for all: of 24 each would cost 15 ms
+    axes.set_axis_off()
+    for place, (mistake, image) in enumerate(zip(found, images, strict=True)):
+        x = width / 2 + each * (place % columns - (columns - 1) / 2)  # the middle
+        y = 0.95 + row * (place // columns)  # the top
+        axes.text(x, y - 0.05, _verdict(mistake, classes, sure), ha="center", fontsize=8)
         pixels = image.permute(1, 2, 0).numpy()  # (H, W, C)
-        if pixels.shape[2] == 3:
-            axes.imshow(pixels)
-        else:
-            axes.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
-        label, answer = (_short(classes[i]) for i in (mistake.label, mistake.predicted))
-        score = f"{mistake.score:.1%}" if sure else f"{mistake.score:.3g}"
-        arrow = " \N{RIGHTWARDS ARROW} " if len(label + answer) < 15 else "\n\N{RIGHTWARDS ARROW} "
-        axes.set_title(f"{label}{arrow}{answer}\n{score}", fontsize=8)
-        axes.set_axis_off()
+        axes.imshow(
+            pixels if pixels.shape[2] == 3 else pixels[:, :, 0],
+            extent=(x - wide / 2, x + wide / 2, y + tall, y),
+            cmap="gray", vmin=0, vmax=255,
+        )  # fmt: skip
+    axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     return _png(figure)
+
+
+def _verdict(mistake: Mistake, classes: Sequence[str], sure: bool) -> str:
+    label, answer = (_short(classes[i]) for i in (mistake.label, mistake.predicted))
+    score = f"{mistake.score:.1%}" if sure else f"{mistake.score:.3g}"
+    arrow = " \N{RIGHTWARDS ARROW} " if len(label + answer) < 15 else "\n\N{RIGHTWARDS ARROW} "
+    return f"{label}{arrow}{answer}\n{score}"
 
 
 def _there(values: Iterable[float | None]) -> list[float]:
@@ -129,7 +141,9 @@ def _there(values: Iterable[float | None]) -> list[float]:
 
 
 def _figure(
-    width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
+    width: float,
+    height: float,
+    layout: Literal["constrained", "compressed"] | None = "constrained",
 ) -> Figure:
     from matplotlib.figure import Figure
 

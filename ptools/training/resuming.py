@@ -13,7 +13,7 @@ from typing import Any
 
 from ptools import data as datasets
 from ptools.errors import FileError, UsageError, cause
-from ptools.training import finetuning, hardware, state
+from ptools.training import configured, finetuning, hardware, state
 from ptools.training import folder as run_folder
 from ptools.training.distributed import ALONE, Team
 from ptools.training.session import Session, loaded
@@ -29,7 +29,7 @@ def resume(folder: Path, *, team: Team = ALONE, **changed: Any) -> Session:
 
     Raises UsageError, FileError where that is no run, or its data are others now.
     """
-    hardware.share_cores()
+    hardware.import_torch()
     try:
         return _session(folder, team, changed)
     except _NOT_OURS as error:
@@ -47,7 +47,7 @@ def _session(folder: Path, team: Team, changed: Mapping[str, Any]) -> Session:
     from ptools import models
 
     config = _config(folder)
-    settings = _settings(config, changed)
+    settings = _settings(folder, config, changed)
     options = DataOptions.of(config)
     found = state.load(folder)
     _check_epochs(folder, settings, found)
@@ -100,13 +100,15 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _settings(config: Mapping[str, Any], changed: Mapping[str, Any]) -> Settings:
+def _settings(folder: Path, config: Mapping[str, Any], changed: Mapping[str, Any]) -> Settings:
     given = {name: value for name, value in changed.items() if value is not None}
     refused = sorted(set(given) - set(MAY_CHANGE))
     if refused:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
         may = ", ".join(f"--{name.replace('_', '-')}" for name in MAY_CHANGE)
         raise UsageError(f"{names} cannot change within a run; with --resume there are {may}.")
+    kept = {name: value for name, value in config.items() if name not in given}
+    configured.check(kept, folder / run_folder.CONFIG)
     settings = Settings.of({**config, **given})
     return replace(settings, device=hardware.pick_device(settings.device))
 
@@ -128,6 +130,12 @@ def _check_data(folder: Path, config: Mapping[str, Any], images: datasets.ImageS
             raise UsageError(
                 f"{config['data']} has {now} {name} images now, and had {count} when {folder} began; "
                 "a run goes on with the same data only."
+            )
+    for name, before in config.get("fingerprints", {}).items():
+        if datasets.fingerprint(getattr(images, name)) != before:
+            raise UsageError(
+                f"the {name} images of {config['data']} are others now than when {folder} began, by the "
+                "names, sizes and order of their files; a run goes on with the same data only."
             )
     if list(images.classes) != config.get("classes", list(images.classes)):
         raise UsageError(

@@ -79,6 +79,8 @@ def measure(
 ) -> Measured:
     """Return what `model` is worth over `batches`, in eval mode; of all processes together.
 
+    With pictures left out nobody knows which image is which: there are no mistakes then.
+
     Raises Stopped when `stop` is asked for in between.
     """
     import torch
@@ -86,9 +88,9 @@ def measure(
     shown = losses.plain(loss)
     model.eval()
     count, sums, table = 0, None, None
-    worst: list[Mistake] = []
+    worst: tuple[Mistake, ...] = ()
     with torch.no_grad():  # inference_mode would mark buffers that a model keeps
-        for images, labels in batches:
+        for number, (images, labels) in enumerate(batches):
             if stop is not None and stop.asked:
                 raise Stopped
             with casting or nullcontext():
@@ -101,10 +103,22 @@ def measure(
             sums[1] += (found == labels).sum()
             if confusion and logits.shape[1] <= _MANY:
                 table = _count(table, labels, found, logits.shape[1])
-            if confusion and team.ranks == 1:  # each process sees a part, and not which
-                worst = _worst(worst, count, losses.scores(loss, logits), labels)
+            if confusion:
+                places = _places(number, batches, team, len(labels), count)
+                worst = _worst(worst, places, losses.scores(loss, logits), labels)
             count += len(labels)
-    return replace(_together(team, count, sums, table), mistakes=tuple(worst))
+    mistakes: list[Mistake] = []
+    if confusion and not any(team.highest([float(bool(getattr(batches, "bad", False)))])):
+        mistakes = [mistake for some in team.gather(worst) for mistake in some]
+    return replace(_together(team, count, sums, table), mistakes=_surest(mistakes))
+
+
+def _places(number: int, batches: Any, team: Team, count: int, done: int) -> range:
+    """Return which images a batch has; of several processes each has every so manieth of it."""
+    if team.ranks == 1:
+        return range(done, done + count)
+    begun = number * batches.batch_size + team.rank
+    return range(begun, begun + count * team.ranks, team.ranks)
 
 
 def _count(table: Tensor | None, labels: Tensor, found: Tensor, classes: int) -> Tensor:
@@ -112,14 +126,20 @@ def _count(table: Tensor | None, labels: Tensor, found: Tensor, classes: int) ->
     return pairs if table is None else table + pairs
 
 
-def _worst(known: Sequence[Mistake], begun: int, scores: Tensor, labels: Tensor) -> list[Mistake]:
-    """Return the surest mistakes of those known and of a batch that begins at image `begun`."""
+def _worst(
+    known: Sequence[Mistake], places: range, scores: Tensor, labels: Tensor
+) -> tuple[Mistake, ...]:
+    """Return the surest mistakes of those known and of a batch of the images at `places`."""
     score, found = scores.max(1)
     wrong = (found != labels).nonzero()[:, 0]
     rows = zip(wrong.tolist(), labels[wrong].tolist(), found[wrong].tolist(), score[wrong].tolist(),
                strict=True)  # fmt: skip
-    more = [Mistake(begun + at, label, answer, sure) for at, label, answer, sure in rows]
-    return sorted([*known, *more], key=lambda mistake: -mistake.score)[:_WORST]
+    more = [Mistake(places[at], label, answer, sure) for at, label, answer, sure in rows]
+    return _surest([*known, *more])
+
+
+def _surest(found: Sequence[Mistake]) -> tuple[Mistake, ...]:
+    return tuple(sorted(found, key=lambda mistake: (-mistake.score, mistake.index))[:_WORST])
 
 
 def _together(team: Team, count: int, sums: Tensor | None, table: Tensor | None) -> Measured:

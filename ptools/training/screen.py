@@ -1,5 +1,6 @@
 """What a person sees of a training: the conversation while it runs, two lines of result.
 
+conversation(ctx) a block for the work of a command: prints aside, errors told once, SIGTERM heard
 Screen            on stderr: what is trained, a line per epoch, and a bar where there is a terminal
 result(run)       on stdout: accuracy and loss on images that were not trained on, best epoch, run folder
 interrupted(run)  on stderr: what an interrupted run has left, and how to go on
@@ -11,6 +12,8 @@ from __future__ import annotations
 import random
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -19,16 +22,35 @@ from ptools import output
 from ptools.training import Epoch
 
 if TYPE_CHECKING:
+    import click
     from rich.progress import Progress
 
     from ptools.training import Running
     from ptools.training.run import Run
     from ptools.training.session import Session
 
-__all__ = ["Screen", "interrupted", "logdir", "result"]
+__all__ = ["Screen", "conversation", "interrupted", "logdir", "result"]
 
 _FEW = 20  # classes that are shown one by one
 _NONE = "-"  # where there are no validation images
+
+
+@contextmanager
+def conversation(ctx: click.Context) -> Iterator[None]:
+    """Do the work of a training command: the model and the data may be anybody's code.
+
+    What is printed goes to stderr, SIGTERM ends it as Ctrl-C does, and of several processes that fail
+    alike one says so.
+    """
+    from ptools.training import distributed, signals
+
+    with signals.interruptible(), output.aside():
+        try:
+            yield
+        except Exception as error:
+            if not distributed.is_told(error):
+                raise
+            ctx.exit(getattr(error, "exit_code", 1))
 
 
 class Screen:

@@ -15,7 +15,7 @@ from ptools import data as datasets
 from ptools import files, output, registry, training
 from ptools.data import ImageSet
 from ptools.errors import PtoolsError, UsageError
-from ptools.training import hardware, leaving, memory, optim, parallel
+from ptools.training import hardware, leaving, light, memory, optim, parallel
 from ptools.training.distributed import ALONE, Team
 from ptools.training.folder import RunFolder
 from ptools.training.history import Epoch
@@ -75,7 +75,7 @@ class Session:
         SIGTERM end it after the iteration, and the Run says so. Raises FileError, PtoolsError.
         """
         self.about |= about or {}
-        with Stop().listening() as stop:
+        with Stop().listening() as stop, light.uncompiled(self.settings):
             found = self._training(stop)
             folder = self._claim(out, force=force)
             kept = self._folder(folder)
@@ -178,16 +178,14 @@ class Session:
         measured = found.score(batches, confusion=True)
         if kept:
             kept.finish(on, measured, self.images.classes, found.seconds)
-            leaving.draw(self, kept, on, batches, measured)
+            leaving.draw(self, kept, on, measured)
         return on, measured
 
     def config(self) -> dict[str, Any]:
         """Return what config.toml holds: enough to prepare the same session again."""
         mean, std = self.statistics
-        counts = {
-            name: len(part) if (part := getattr(self.images, name)) is not None else 0
-            for name in ("train", "val", "test")
-        }
+        named = {name: getattr(self.images, name) for name in ("train", "val", "test")}
+        there = {name: part for name, part in named.items() if part is not None}
         return {
             "data": self.data,
             "model": self.model,
@@ -196,7 +194,8 @@ class Session:
             "blueprint": self.blueprint.document(),
             "mean": mean,
             "std": std,
-            "images": counts,
+            "images": {name: len(there.get(name, ())) for name in named},
+            "fingerprints": {name: datasets.fingerprint(part) for name, part in there.items()},
             "classes": list(self.images.classes),
             **self.about,
         }
@@ -226,11 +225,13 @@ def prepare(
     dropout: float | None = None,
     statistics: Statistics | None = None,
     team: Team = ALONE,
+    step: bool = True,
 ) -> Session:
     """Load the images, build the model for them and try it on two. Nothing is written.
 
     `statistics` are mean and std for the normalisation: those of the images where none are given, and
-    none at all under the plain recipe. Raises UsageError, PluginError.
+    none at all under the plain recipe. The try is a whole training `step`, or only what comes out of the
+    model, where it is to be frozen first. Raises UsageError, PluginError.
     """
     from ptools import models
 
@@ -252,9 +253,8 @@ def prepare(
     if settings.normalise:
         mean, std = statistics or images.statistics()
     place = _place(data)
-    return _tried(
-        Session(place, model, images, net, settings, blueprint, (mean, std), options, team)
-    )
+    found = Session(place, model, images, net, settings, blueprint, (mean, std), options, team)
+    return _tried(found, step)
 
 
 def loaded(data: str, settings: Settings, options: DataOptions, team: Team) -> ImageSet:
@@ -273,7 +273,7 @@ def _ready(
     """Load the images and seed everything; refuse settings that cannot be before anything costs time."""
     from ptools.data import augment
 
-    hardware.share_cores()
+    hardware.import_torch()
     optim.parse_schedule(settings.schedule)
     augment.parse(settings.augment)
     settings = replace(settings, device=hardware.pick_device(settings.device))
@@ -284,24 +284,27 @@ def _ready(
     return images, settings
 
 
-def _tried(session: Session) -> Session:
+def _tried(session: Session, step: bool) -> Session:
     """Move the model to its device and layout, and try it."""
     import torch
 
+    def check(settings: Settings) -> None:
+        training.check(session.net, session.images, settings, step=step)
+
     session.settings = hardware.decide(session.settings, session.net, session.images.shape)
     if session.settings.shard:  # too large for one device: tried on the CPU
-        training.check(session.net, session.images, replace(session.settings, device="cpu"))
+        check(replace(session.settings, device="cpu"))
         return session
     session.net.to(session.settings.device)
     if session.settings.channels_last:
         session.net.to(memory_format=torch.channels_last)
         try:
-            training.check(session.net, session.images, session.settings)
+            check(session.settings)
             return session
         except UsageError:  # x.view(len(x), -1) after a convolution wants the other layout
             session.net.to(memory_format=torch.contiguous_format)
             session.settings = replace(session.settings, channels_last=False)
-    training.check(session.net, session.images, session.settings)
+    check(session.settings)
     return session
 
 

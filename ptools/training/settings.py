@@ -51,6 +51,7 @@ class Settings:
     channels_last    None: where the model has convolutions
     batch_size       of one step, over all processes
     accumulate       batches per optimiser step
+    workers          that decode pictures; None: see ptools.data.workers
     time_budget      seconds; save_every: seconds between two checkpoints within an epoch
     find_lr          `--lr find`: look for it before the first step, and take what is found
     """
@@ -81,7 +82,7 @@ class Settings:
     seed: int = 0
     deterministic: bool = False
     device: str = "cpu"
-    workers: int = 0
+    workers: int | None = None
     save_every: float = 30.0
     shard: bool = False
     find_lr: bool = False

@@ -1,5 +1,8 @@
 """Ctrl-C and SIGTERM while a network trains: the first is a wish, the second is an order.
 
+Stop              hears them while it trains
+interruptible()   before and after that SIGTERM does what Ctrl-C does
+
 A shell starts its background jobs with SIGINT ignored; ours are heard there as well.
 """
 
@@ -11,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Stop"]
+__all__ = ["Stop", "interruptible"]
 
 
 class Stop:
@@ -43,3 +46,24 @@ class Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt in the block: what is being written is cleaned up."""
+    process = os.getpid()
+
+    def hear(number: int, frame: Any) -> None:
+        if os.getpid() != process:  # a worker, forked from us with our handler
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, hear)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)

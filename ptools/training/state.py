@@ -105,10 +105,11 @@ def _module(device: str) -> Any:
 def captured(training: Training) -> dict[str, Any]:
     """Return all that it takes to go on to the same weights; all processes take part."""
     step, running = training.step, training.step.running
+    running.settle()
     mine = {
         "random": training.random or random_state(training.settings.device),
-        "loss_sum": running.loss_sum.cpu(),
-        "right_sum": running.right_sum.cpu(),
+        "loss_sum": running.loss_sum,
+        "right_sum": running.right_sum,
         "count": running.count,
     }
     return {
@@ -145,8 +146,7 @@ def restore(training: Training, found: Mapping[str, Any]) -> None:
     if step.scaler and found["scaler"]:
         step.scaler.load_state_dict(found["scaler"])
     mine = found["ranks"][training.team.rank % len(found["ranks"])]
-    running.loss_sum.copy_(mine["loss_sum"])
-    running.right_sum.copy_(mine["right_sum"])
+    running.loss_sum, running.right_sum = float(mine["loss_sum"]), int(mine["right_sum"])
     running.count = mine["count"]
     running.done = (training.epoch - 1) * step.batches + step.batch
     training.random = mine["random"]

@@ -1,14 +1,19 @@
 """One step of a training: forward, loss, backward, and the optimiser every `accumulate` batches.
 
-Nothing here waits for the device: sums and losses stay on it until somebody reads them.
+Step        what happens to one batch
+Running     what the epoch has come to so far
+autocast    mixed precision; outputs: the logits of whatever a model returns
+
+Nothing here waits for the device: losses and logits stay on it until somebody reads what they come to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptools.training import losses, optim
 
@@ -22,28 +27,77 @@ __all__ = ["Running", "Step", "autocast", "outputs"]
 AUXILIARY = 0.4  # of the heads that GoogLeNet and Inception have in training, as in torchvision
 
 
+_WAITING = 2**22  # logits that wait to be counted: 16 MB
+
+
+class _Batch(NamedTuple):
+    """What one batch came to, still on the device."""
+
+    step: int
+    lr: float
+    loss: Tensor  # what was minimised
+    main: Tensor  # the same without auxiliary heads
+    logits: Tensor  # (B, classes)
+    labels: Tensor
+
+
 @dataclass
 class Running:
-    """The epoch so far. The sums stay on the device: reading `loss` is a CPU-GPU sync."""
+    """The epoch so far. Reading `loss` or `accuracy` is a CPU-GPU sync.
+
+    Batches wait to be counted together: on a small network counting takes a 20th of its step. Whenever
+    that is, the sums are the same to the bit: each batch has its own number, and they are added in order.
+    """
 
     total: int  # batches of all epochs
-    loss_sum: Tensor
-    right_sum: Tensor
+    plain: losses.Loss | None = None  # of logits and labels; None: that of a batch is
     done: int = 0  # batches so far, of `total`
     count: int = 0  # samples so far, of this epoch
+    loss_sum: float = 0.0
+    right_sum: int = 0
+    waiting: list[_Batch] = field(default_factory=list)
+    unseen: int = 0  # batches since the last look for losses that are not finite
+    bad: tuple[int, float, float] | None = None  # step, lr, loss of the first that is not
 
     def reset(self) -> None:
-        self.count = 0
-        self.loss_sum.zero_()
-        self.right_sum.zero_()
+        self.settle()
+        self.count, self.loss_sum, self.right_sum = 0, 0.0, 0
 
     @property
     def loss(self) -> float:
-        return self.loss_sum.item() / max(self.count, 1)
+        self.settle()
+        return self.loss_sum / max(self.count, 1)
 
     @property
     def accuracy(self) -> float:
-        return self.right_sum.item() / max(self.count, 1)
+        self.settle()
+        return self.right_sum / max(self.count, 1)
+
+    def add(self, batch: _Batch) -> None:
+        self.waiting.append(batch)
+        self.count += len(batch.labels)
+        self.done += 1
+        self.unseen += 1
+        if len(self.waiting) * batch.logits.numel() > _WAITING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count the batches that wait."""
+        import torch
+
+        waiting, self.waiting = self.waiting, []
+        if not waiting:
+            return
+        logits = torch.cat([batch.logits for batch in waiting])
+        labels = torch.cat([batch.labels for batch in waiting])
+        self.right_sum += int((logits.argmax(1) == labels).count_nonzero())
+        plain = self.plain
+        shown = torch.stack([plain(b.logits, b.labels) if plain else b.main for b in waiting])
+        minimised = torch.stack([batch.loss for batch in waiting])
+        for batch, loss, mean in zip(waiting, minimised.tolist(), shown.tolist(), strict=True):
+            self.loss_sum += mean * len(batch.labels)
+            if self.bad is None and not isfinite(loss):
+                self.bad = batch.step, batch.lr, loss
 
 
 def autocast(settings: Settings) -> Any:
@@ -80,8 +134,6 @@ class Step:
         class_weights: Tensor | None = None,
         groups: Sequence[dict[str, Any]] | None = None,
     ) -> None:
-        import torch
-
         self.model, self.settings, self.batches = model, settings, batches
         self.optimizer = optim.optimizer(model, settings, groups)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -93,11 +145,11 @@ class Step:
         self.objective = losses.objective(
             settings.loss, smoothing=settings.label_smoothing, weights=class_weights
         )
-        loss_sum, right_sum = torch.zeros(2, device=settings.device).unbind()
-        self.running = Running(batches * settings.epochs, loss_sum, right_sum)
+        changed = settings.label_smoothing or class_weights is not None
+        plain = losses.plain(settings.loss) if changed else None
+        self.running = Running(batches * settings.epochs, plain)
         self.step, self.batch, self.lr = 0, 0, 0.0
         self.losses: list[float] = []  # that the plateau looks at
-        self.recent: list[tuple[int, float, Tensor]] = []  # step, lr, loss; not yet looked at
         self.lr_now()
 
     def lr_now(self) -> float:
@@ -121,13 +173,23 @@ class Step:
                 found = self.model(images)
             logits, others = outputs(found)
             logits = logits.float()  # (B, classes)
-            loss, shown = self.objective(logits, labels)
+            main = loss = self.objective(logits, labels)
             for other in others:
-                loss = loss + AUXILIARY * self.objective(other.float(), labels)[0]
+                loss = loss + AUXILIARY * self.objective(other.float(), labels)
             self._backward(loss)
         if stepping:
             self._move()
-        self._count(logits.detach(), labels, loss.detach(), shown.detach())
+        whole = loss.detach()
+        self.running.add(
+            _Batch(
+                self.step,
+                self.lr,
+                whole,
+                main.detach() if others else whole,
+                logits.detach(),
+                labels,
+            )
+        )
 
     def _backward(self, loss: Tensor) -> None:
         if self.settings.accumulate > 1:
@@ -152,15 +214,6 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
-    def _count(self, logits: Tensor, labels: Tensor, loss: Tensor, shown: Tensor) -> None:
-        """Add to the running sums, in as few calls as there are."""
-        running, count = self.running, len(labels)
-        running.loss_sum.add_(shown, alpha=count)
-        running.right_sum.add_((logits.argmax(1) == labels).count_nonzero())
-        running.count += count
-        running.done += 1
-        self.recent.append((self.step, self.lr, loss))
-
     def _apart(self) -> Any:
         """Return the context in which processes do not exchange gradients yet."""
         apart: Callable[[], Any] | None = getattr(self.model, "no_sync", None)
@@ -168,15 +221,9 @@ class Step:
 
     def first_bad(self) -> tuple[int, float, float] | None:
         """Return (step, lr, loss) of the first loss since the last look that is not finite."""
-        from math import isfinite
-
-        recent, self.recent = self.recent, []
-        if isfinite(self.running.loss_sum.item()):  # the one sync: a nan stays in a sum
-            return None
-        for step, lr, loss in recent:
-            if not isfinite(loss.item()):
-                return step, lr, loss.item()
-        return self.step, self.lr, self.running.loss_sum.item()
+        self.running.settle()
+        self.running.unseen = 0
+        return self.running.bad
 
 
 def _scaler(settings: Settings) -> Any:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-def check(model: nn.Module, data: ImageSet, settings: Settings) -> None:
-    """Try the model: in eval mode and, on a copy, through a whole training step, loss included.
+def check(model: nn.Module, data: ImageSet, settings: Settings, *, step: bool = True) -> None:
+    """Try the model: in eval mode and, on a copy, through a whole training `step`, loss included.
 
     Raises UsageError where `model` does not take the images, does not return (N, classes) of floats,
     where the labels are not its classes, or where it has nothing to train.
@@ -39,10 +39,12 @@ def check(model: nn.Module, data: ImageSet, settings: Settings) -> None:
         _check_outputs(found, (count, len(data.classes)))
         if not any(p.requires_grad for p in model.parameters()):
             raise UsageError("the model has no parameters to train; choose another --model.")
+        if not step:
+            return
         with torch.random.fork_rng(), autocast(settings):
             again, _ = outputs(copy.deepcopy(model).train()(images))
             _check_outputs(again, (count, len(data.classes)))
-            losses.objective(settings.loss)(again.float(), labels)[0].backward()  # type: ignore[no-untyped-call]
+            losses.objective(settings.loss)(again.float(), labels).backward()  # type: ignore[no-untyped-call]
     except UsageError:
         raise
     except Exception as error:  # the model is the user's code

@@ -142,8 +142,9 @@ def _read(path: Path, key: str | None) -> Weights:
 def _decide(source: Shapes, target: Shapes, *, accept_likely: bool) -> _Plan:
     """Return what goes where: by the same names where all agree, else as the match has it."""
     wanted = [name for name in target if name in source or not name.endswith(_COUNTER)]
-    if wanted and all(source.get(name) == target[name] for name in wanted):
-        return _Plan({name: Transform("copy", (name,)) for name in wanted})
+    other = [name for name in wanted if source.get(name) != target[name]]
+    if wanted and (not other or _is_a_head(other, source, target)):
+        return _Plan({n: Transform("copy", (n,)) for n in wanted if source[n] == target[n]})
     found = match(source, target)
     if found.verdict == "different":
         return _Plan({}, different=next(iter(found.unmatched.values()), "nothing fits"))
@@ -157,6 +158,17 @@ def _decide(source: Shapes, target: Shapes, *, accept_likely: bool) -> _Plan:
         [name for name in target if name in found.ambiguous],
         {name: found.offers[name].op for name in target if name in found.offers},
         [rule for rule in found.rules if rule.source != rule.target],
+    )
+
+
+def _is_a_head(names: list[str], source: Shapes, target: Shapes) -> bool:
+    """Tell whether all that differs is how many outputs one layer has: it was made for other classes.
+
+    A layer within would take the inputs of the next one with it.
+    """
+    modules = {name.rpartition(".")[0] for name in names}
+    return len(modules) == 1 and all(
+        name in source and target[name] and source[name][1:] == target[name][1:] for name in names
     )
 
 

@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, Any
 from ptools import checkpoints, models
 from ptools.checkpoints import int8
 from ptools.data.pictures import Geometry
-from ptools.errors import FileError, UsageError, cause, one_line
-from ptools.models import Blueprint
+from ptools.errors import FileError, UsageError, one_line
+from ptools.models import Blueprint, trained
 from ptools.tracing.inputs import Input
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
-
-    from ptools.checkpoints import Weights
 
 __all__ = ["Source", "find"]
 
@@ -85,23 +83,16 @@ def find(
     `model` says how to build it instead of the file, and must where the file is a plain state_dict;
     `inputs` what goes in, without the batch. Raises FileError, UsageError, BuildError.
     """
-    file = _file(file)
+    file = trained.best(file)
     weights = int8.opened(checkpoints.read(file, trust=trust))
     about: Any = weights.tree if isinstance(weights.tree, dict) else weights.metadata
     if "blueprint" in about or "shape" in about:
         source = _trained(file, about, model, trust=trust)
     else:
         source = _plain(file, model, inputs)
-    _fill(source, weights)
+    way = ", or make a file that fits with 'ptools partial-load'"
+    trained.fill(source.net, weights, file, source.model, way=way)
     return replace(source, net=source.net.eval(), inputs=tuple(inputs) or source.inputs)
-
-
-def _file(run: Path) -> Path:
-    if not run.is_dir():
-        return run
-    if not (run / "best.pth").exists():
-        raise FileError(f"{run} has no best.pth; give a run folder of 'ptools train', or a file.")
-    return run / "best.pth"
 
 
 def _trained(file: Path, about: Any, model: str | None, *, trust: bool) -> Source:
@@ -162,27 +153,3 @@ def _plain(file: Path, model: str | None, inputs: Sequence[Input]) -> Source:
     given = tuple(inputs) or (Input(_PHOTO),)
     net = models.build(model, shape=given[0].shape)
     return Source(file=file, net=net, model=model, inputs=given)
-
-
-def _fill(source: Source, weights: Weights) -> None:
-    """Load all weights, or say which do not fit."""
-    tensors, net = weights.tensors, source.net
-    try:
-        net.load_state_dict({name: tensors[name] for name in tensors})
-    except RuntimeError as error:
-        own, shapes = net.state_dict(), weights.shapes
-        differ = {
-            "missing": [name for name in own if name not in shapes],
-            "unknown": [name for name in shapes if name not in own],
-            "of another shape": [n for n in own if n in shapes and own[n].shape != shapes[n]],
-        }
-        said = "; ".join(f"{what}: {_few(names)}" for what, names in differ.items() if names)
-        raise FileError(
-            f"{source.file} does not fit '{source.model}' ({said or cause(error)}); give its own "
-            "--model, or make a file that fits with 'ptools partial-load'."
-        ) from error
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

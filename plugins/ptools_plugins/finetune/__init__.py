@@ -82,7 +82,7 @@ def command(
 
     shown = screen.Screen()
     options |= {"key": source_key, "accept_likely": accept == "likely"}
-    with output.aside():  # the model and the data may be anybody's code
+    with screen.conversation(ctx):
         try:
             done = finetune(**options, tell=_tell, on_start=shown.start, watch=shown.watch)
         finally:
@@ -145,14 +145,14 @@ def finetune(
     from ptools_plugins.finetune import start as starts
     from ptools_plugins.finetune import work
 
-    start = starts.where(run, model, str(weights) if weights else None, head)
-    wish = work.wished(freeze, freeze_manifest, unfreeze_at, lr_backbone, views)
     with distributed.join(options.pop("device", None)) as (team, device):
+        start = starts.where(run, model, str(weights) if weights else None, head)
+        wish = work.wished(freeze, freeze_manifest, unfreeze_at, lr_backbone, views)
         settings, how = work.parsed({**options, "device": device or "auto"}, start)
         work.check(start, out, force, wish, settings)
         if start.published:
             start.published.fetch(tell)
-        session = work.prepared(data, start, settings, how, team)
+        session = work.prepared(data, start, settings, how, team, wish)
         loaded = work.load(session, start, key, accept_likely=accept_likely, fresh=bool(head))
         if loaded:
             tell(loaded)

@@ -101,7 +101,9 @@ def parsed(options: dict[str, Any], start: Start) -> tuple[Settings, DataOptions
     return parse(known | given)
 
 
-def prepared(data: str, start: Start, settings: Settings, how: DataOptions, team: Team) -> Session:
+def prepared(
+    data: str, start: Start, settings: Settings, how: DataOptions, team: Team, wish: Wish
+) -> Session:
     """Load the images and build the network for them. Raises UsageError, PluginError, FileError."""
     from ptools.training.session import prepare
 
@@ -113,6 +115,7 @@ def prepared(data: str, start: Start, settings: Settings, how: DataOptions, team
         head=start.head,
         statistics=start.statistics,
         team=team,
+        step=not wish.freezes,
     )
 
 

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 from ptools import checkpoints, models
 from ptools.checkpoints import int8
 from ptools.data.pictures import Geometry
-from ptools.errors import FileError, UsageError, cause, one_line
-from ptools.models import Blueprint
+from ptools.errors import FileError, UsageError, one_line
+from ptools.models import Blueprint, trained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor, nn
-
-    from ptools.checkpoints import Weights
 
 __all__ = ["Network", "load"]
 
@@ -86,7 +84,7 @@ def load(
 
     `model` says how to build it instead of the file. Raises FileError, UsageError, BuildError.
     """
-    file = _file(run)
+    file = trained.best(run)
     weights = int8.opened(checkpoints.read(file, trust=trust))
     about = weights.tree if isinstance(weights.tree, dict) else weights.metadata
     classes = _classes(file, about)
@@ -100,7 +98,7 @@ def load(
     mean, std = _statistics(file, about, blueprint.shape[0])
     geometry = _geometry(file, about, blueprint.shape)
     net = _build(file, blueprint)
-    _fill(file, net, weights, blueprint.model)
+    trained.fill(net, weights, file, blueprint.model)
     return Network(
         file=file,
         net=net.eval().to(device),
@@ -112,14 +110,6 @@ def load(
         loss=str(about.get("loss", "ce")),
         device=device,
     )
-
-
-def _file(run: Path) -> Path:
-    if not run.is_dir():
-        return run
-    if not (run / "best.pth").exists():
-        raise FileError(f"{run} has no best.pth; give a run folder of 'ptools train', or a file.")
-    return run / "best.pth"
 
 
 def _classes(file: Path, about: Any) -> tuple[str, ...]:
@@ -184,28 +174,3 @@ def _build(file: Path, blueprint: Blueprint) -> nn.Module:
         return blueprint.build()
     except UsageError as error:
         raise type(error)(f"{file}: {error} (--model says how to build it.)") from error
-
-
-def _fill(file: Path, net: nn.Module, weights: Weights, model: str) -> None:
-    """Load all weights, or say which do not fit."""
-    tensors = weights.tensors
-    try:
-        net.load_state_dict({name: tensors[name] for name in tensors})
-    except RuntimeError as error:
-        own = net.state_dict()
-        pairs = {
-            "missing": [name for name in own if name not in tensors],
-            "unknown": [name for name in tensors if name not in own],
-        }
-        shapes = weights.shapes
-        other = [n for n, t in own.items() if n in shapes and tuple(t.shape) != shapes[n]]
-        pairs["of another shape"] = other
-        said = "; ".join(f"{what}: {_few(names)}" for what, names in pairs.items() if names)
-        raise FileError(
-            f"{file} does not fit the model '{model}' ({said or cause(error)}); give its own --model."
-        ) from error
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

@@ -21,6 +21,9 @@ _FOLLOWS = (
     "finetune.head",
     "finetune.tail",
     "finetune.flat",
+    "fingerprints.train",
+    "fingerprints.val",
+    "fingerprints.test",
 )  # from other settings
 _TOLD = {
     "loaded": ("loaded.file", "loaded.share"),

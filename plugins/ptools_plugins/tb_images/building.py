@@ -63,13 +63,13 @@ def _short(spec: str) -> str:
 
 def _source(model: str | None, name: str | None) -> tuple[Path | None, dict[str, Any]]:
     """Return the file of the weights, and what is known of its network: by itself, or by torchvision."""
-    from ptools.models import pretrained
+    from ptools.models import pretrained, trained
 
     if name is None:
         return None, {}
     path = Path(name)
     if path.exists():
-        file = _file(path)
+        file = trained.best(path)
         return file, _about(file)
     if not pretrained.is_a_name(name):
         raise UsageError(
@@ -85,16 +85,6 @@ def _source(model: str | None, name: str | None) -> tuple[Path | None, dict[str,
         "std": found.std,
     }
     return found.fetch(output.note), about
-
-
-def _file(weights: Path) -> Path:
-    if not weights.is_dir():
-        return weights
-    if not (weights / "best.pth").exists():
-        raise FileError(
-            f"{weights} has no best.pth; give a run folder of 'ptools train', or a file."
-        )
-    return weights / "best.pth"
 
 
 def _about(file: Path) -> dict[str, Any]:
