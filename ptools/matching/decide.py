@@ -21,14 +21,13 @@ from ptools.matching.names import likeness
 from ptools.matching.numbered import Numbered
 from ptools.matching.result import Confidence
 from ptools.matching.swaps import changes, swapped
-from ptools.matching.units import Unit, squeezed
+from ptools.matching.units import squeezed
+from ptools.matching.whole import Whole
 
 _LEAST, _UNORDERED = 0.5, 2.5  # the lead that decides: with and without an order of registration
 _AGAINST = 6.0  # and against the order of the names
-_COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
 _NEARLY_TOLD, _APART = -8.0, 4.0  # below: what has this lead is told apart all the same
-_TORN = 0.6  # of the blocks: in networks that share names, too many to be of one
 PROOF = 3.0  # the lead of a pair that follows from what is known
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
 
@@ -55,7 +54,8 @@ def decide(evidence: Evidence, ends: list[Assignment], sure: dict[int, int]) -> 
     if not ends:
         return Decision(different="no module of the one has the shapes of a module of the other")
     view = View(evidence, ends, sure)
-    why = view.torn() if sure else view.different()
+    whole = Whole(evidence, view.chosen, view.mean, view.order)
+    why = whole.torn() if sure else whole.different()
     if why:
         return Decision(different=why)
     decision = Decision()
@@ -129,80 +129,6 @@ class View:
                     others.setdefault(t, set()).add(self.chosen[other] if other >= 0 else ~other)
         return margin, others
 
-    # -- is it one network at all? ---------------------------------------------------------------------
-
-    def different(self) -> str:
-        """Return why these are two different networks, or nothing."""
-        sources, targets = self.evidence.sources, self.evidence.targets
-        ours = _share([sources[s] for s in self.chosen.values()], sources)
-        theirs = _share([targets[t] for t in self.chosen], targets)
-        covered = max(ours, theirs)
-        if covered < _COVERED and not self._whole_part():
-            return f"only {covered:.0%} of the layers of the one have a place in the other"
-        if self.mean < _TOLD and self.order < _ORDERED and theirs < 0.9:
-            return "neither names nor order correspond"
-        if min(ours, theirs) < 0.9 and self._holes():
-            return "blocks of both have layers that the other lacks"
-        if self._inputs_differ():
-            return "the first layers are of different kinds"
-        return ""
-
-    def torn(self) -> str:
-        """Return why networks that share names are two different ones, or nothing: no block fits whole."""
-        if all(_broken(units, mapped, numbered=True) > _TORN for units, mapped in self._matched()):
-            return "most blocks of both have layers that the other's blocks lack"
-        return ""
-
-    def _matched(self) -> list[tuple[list[Unit], set[int]]]:
-        """Return the units of both sides, the target's first, with those that have a counterpart.
-
-        A parameter of its own is none for a module, where modules of that size are left over.
-        """
-        sources, targets = self.evidence.sources, self.evidence.targets
-        ours = {_weight(u) for u in sources if u.index not in self.used and not bare(u)}
-        theirs = {_weight(u) for u in targets if u.index not in self.chosen and not bare(u)}
-        both = {
-            t: s
-            for t, s in self.chosen.items()
-            if bare(sources[s]) == bare(targets[t])
-            or _weight(targets[t]) not in (ours if bare(sources[s]) else theirs)
-        }
-        return [(targets, set(both)), (sources, set(both.values()))]
-
-    def _whole_part(self) -> bool:
-        """Is a large part of one side, under one name, found whole on the other, where names agree?"""
-        if self.mean < -2:
-            return False
-        for units, mapped in (
-            (self.evidence.targets, set(self.chosen)),
-            (self.evidence.sources, set(self.chosen.values())),
-        ):
-            counts: dict[tuple[str, ...], list[int]] = {}
-            for unit in units:
-                for depth in range(1, len(unit.path)):
-                    found = counts.setdefault(unit.path[:depth], [0, 0])
-                    found[0] += 1
-                    found[1] += unit.index in mapped
-            if any(m >= 0.95 * n and n >= max(8, 0.2 * len(units)) for n, m in counts.values()):
-                return True
-        return False
-
-    def _holes(self) -> bool:
-        """Are there blocks on both sides of which only a part is matched?"""
-        return all(_broken(units, mapped) > 0.1 for units, mapped in self._matched())
-
-    def _inputs_differ(self) -> bool:
-        """Does one side begin with embeddings that the other lacks, and that with a convolution?"""
-        source = _first_matrix(self.evidence.sources)
-        target = _first_matrix(self.evidence.targets)
-        if source is None or target is None:
-            return False
-        if source.index in self.used or target.index in self.chosen:
-            return False
-        return (_table(source) and _convolution(target)) or (
-            _table(target) and _convolution(source)
-        )
-
     # -- unit by unit ----------------------------------------------------------------------------------
 
     def settle(self, t: int, decision: Decision) -> None:
@@ -246,6 +172,8 @@ class View:
         source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
         if likeness(source.last, target.last) > 0.9 or self._both_whole:
             return False
+        if self._in_step(t) and self._last_of_its_shapes(t):
+            return False
         if unique:
             return self.fit[t] < self.middle - 11 and not self._in_step(t)
         return not self._in_step(t) or (bool(self.sure) and self.fit[t] < -7.5)
@@ -280,6 +208,18 @@ class View:
             for t in ts
             if t in self.chosen
         }
+
+    def _last_of_its_shapes(self, t: int) -> bool:
+        """Have all others of its shapes, on both sides, the same name as their counterpart?"""
+        s = self.chosen[t]
+        of_t, of_s = self.pairs.target == t, self.pairs.source == s
+        here, there = set(self.pairs.target[of_s].tolist()), set(self.pairs.source[of_t].tolist())
+        return bool(self.sure) and here - {t} <= self.sure.keys() and there - {s} <= self._named
+
+    @cached_property
+    def _named(self) -> set[int]:
+        """Return the source units that have the same name as their counterpart."""
+        return set(self.sure.values())
 
     @cached_property
     def _numbered(self) -> Numbered:
@@ -342,48 +282,3 @@ def _lead(weights: Floats, side: Ints, picked: Bools, units: int) -> Floats:
     best = np.full(units, -np.inf)
     np.maximum.at(best, side[~picked], weights[~picked])
     return np.asarray(np.where(np.isfinite(best[side]), weights - best[side], np.inf))
-
-
-def _matrix(unit: Unit) -> bool:
-    return any(len(squeezed(shape)) >= 2 for shape in unit.shapes.values())
-
-
-def _share(some: list[Unit], units: list[Unit]) -> float:
-    """Return how many of the matrices are among `some`; of all units where there is no matrix."""
-    whole = sum(map(_matrix, units))
-    return sum(map(_matrix, some)) / whole if whole else len(some) / max(1, len(units))
-
-
-def _weight(unit: Unit) -> tuple[int, ...]:
-    return squeezed(unit.shapes.get("weight", ()))
-
-
-def _broken(units: list[Unit], mapped: set[int], *, numbered: bool = False) -> float:
-    """Return the share of blocks, of those with a matched unit, that have unmatched ones too.
-
-    Where `numbered`, only what repeats is a block: parts with a number for a name, of a few units.
-    """
-    blocks: dict[tuple[str, ...], list[bool]] = {}
-    for unit in units:
-        for depth in range(1, len(unit.path)):
-            end = depth == len(unit.path) - 1 and not numbered
-            if unit.path[depth - 1].isdigit() or end:
-                blocks.setdefault(unit.path[:depth], []).append(unit.index in mapped)
-    few = 2 if numbered else 1
-    touched = [found for found in blocks.values() if any(found) and len(found) > few]
-    return sum(not all(found) for found in touched) / max(1, len(touched))
-
-
-def _first_matrix(units: list[Unit]) -> Unit | None:
-    modules = (u for u in units if u.roles.get("weight", "").endswith("weight"))
-    return next((unit for unit in modules if _matrix(unit)), None)
-
-
-def _table(unit: Unit) -> bool:
-    """Return whether a unit is a table of embeddings: a matrix alone, of many more rows than columns."""
-    shape = unit.shapes["weight"]
-    return list(unit.shapes) == ["weight"] and len(shape) == 2 and shape[0] > 4 * shape[1]
-
-
-def _convolution(unit: Unit) -> bool:
-    return len(squeezed(unit.shapes["weight"])) > 2

@@ -89,12 +89,21 @@ def units(state: Mapping[str, Shape]) -> list[Unit]:
         unit = found.setdefault(path, Unit(path, len(found)))
         unit.roles[role] = key
         unit.shapes[role] = tuple(shape)
-    return renumbered(_with_depths(_with_biases(list(found.values()))))
+    return renumbered(_with_depths(_with_tables(_with_biases(list(found.values())))))
 
 
 def renumbered(units: list[Unit]) -> list[Unit]:
     """Return the units with their places in this list as numbers."""
     return [replace(unit, index=index) for index, unit in enumerate(units)]
+
+
+def _with_tables(units: list[Unit]) -> list[Unit]:
+    """Return the units with a bias that stands alone, and is no vector, as the parameter that it is."""
+    for unit in units:
+        if list(unit.shapes) == ["bias"] and len(unit.shapes["bias"]) > 1:
+            unit.roles["weight"] = unit.roles.pop("bias")
+            unit.shapes["weight"] = unit.shapes.pop("bias")
+    return units
 
 
 def _with_depths(units: list[Unit]) -> list[Unit]:
