@@ -68,10 +68,13 @@ def _output_padding(draw: random.Random, dims: int, op: str) -> tuple[int, ...] 
 def pytorch(given: dict[str, Any], device: str = "meta") -> list[int] | None:
     """Return the size that PyTorch's own layer gives, or None where it refuses.
 
-    A transposed convolution may give an empty tensor on some devices: that counts as refused.
+    A transposed convolution may give an empty tensor on some devices: that counts as refused. On meta,
+    PyTorch before 2.15 does not ask whether its output_padding is too large: the CPU is asked.
     """
     import torch
 
+    if given["output_padding"] is not None:
+        device = "cpu"
     try:
         with torch.no_grad():
             out = _blocks(given, device) if given["op"] == "unfold" else _layer(given, device)

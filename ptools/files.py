@@ -1,6 +1,7 @@
 """Writing so that nothing is lost: a file is whole or not there, and nothing is overwritten unasked.
 
 write(path, ...)     a temporary file beside it, flush, fsync, rename
+place(path, ...)     say before any work what write would say after it
 claim(folder, ...)   a folder of our own for results, or an error that says how to get one
 """
 
@@ -40,6 +41,16 @@ def write(
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def place(path: Path, *, force: bool = False) -> None:
+    """Say before any work what `write` would say after it. Raises FileError."""
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; name a file in it.")
+    if path.exists() and not force:
+        raise FileError(f"{path} exists; choose another name or add --force to overwrite it.")
+    if not path.parent.is_dir():
+        raise FileError(f"{path.parent} does not exist; make that folder first.")
 
 
 def _sync(folder: Path) -> None:

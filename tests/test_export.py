@@ -351,6 +351,10 @@ def test_code_that_a_file_names_is_not_run(ptools: Run) -> None:
         (["run", "-o", "there.onnx"], 1, "there.onnx exists; choose another name or add --force"),
         (["run", "-o", "no/model.onnx"], 1, "no does not exist; make that folder first"),
         (["run", "-o", "run"], 1, "run is a folder"),
+        (["run", "--png", "there.onnx"], 1, "there.onnx exists; choose another name"),
+        (["run", "--png", "no/e.png"], 1, "no does not exist; make that folder first"),
+        (["run", "--png", "model.onnx"], 2, "--out and --png are both model.onnx"),
+        (["run", "-o", "run/best.pth", "--force"], 2, "run/best.pth is what is exported"),
         (["run", "-o", "model.pt2"], 2, "is a name for --format torch-export"),
         (["run", "--data", "nothing"], 2, "no data set is called 'nothing'"),
         (["empty"], 1, "empty has no best.pth"),
@@ -493,11 +497,18 @@ def test_predict_refuses_what_it_cannot_use(ready: Path, ptools: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("mean", "[1]"), ("std", "[0, 0, 0]"), ("classes", "[]"), ("geometry", '{"channels": 2}')],
+    ("key", "value", "says"),
+    [
+        ("mean", "[1]", "model.onnx has no usable mean for 3 channels"),
+        ("std", "[0, 0, 0]", "model.onnx has no usable std for 3 channels"),
+        ("classes", "[]", "model.onnx names no classes"),
+        ("classes", '["one"]', "model.onnx names 1 classes for outputs"),
+        ("geometry", '{"channels": 2}', "model.onnx: "),
+        ("geometry", "3", "model.onnx: "),
+    ],
 )
 def test_predict_checks_what_the_metadata_say(
-    key: str, value: str, ready: Path, ptools: Run
+    key: str, value: str, says: str, ready: Path, ptools: Run
 ) -> None:
     pictures()
     model = onnx.load(ready / "model.onnx")
@@ -506,6 +517,7 @@ def test_predict_checks_what_the_metadata_say(
     onnx.save(model, "model.onnx")
     done = ptools("predict", "model.onnx", "photos")
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"Error: {says}")
 
 
 def test_predict_without_onnxruntime_says_what_to_install(

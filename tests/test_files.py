@@ -217,3 +217,17 @@ def test_an_event_file_on_a_disk_that_fills_up_holds_whole_records(small_disk: P
     events.close()
     assert step > 100
     assert [event.step for event in EventFileLoader(str(events.path)).Load()][-1] == step - 1
+
+
+def test_what_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    files.place(there)
+    there.touch()
+    files.place(there, force=True)
+    for path, says in (
+        (there, "exists; choose another name or add --force"),
+        (tmp_path, "is a folder; name a file in it"),
+        (tmp_path / "no/file", "no does not exist; make that folder first"),
+    ):
+        with pytest.raises(FileError, match=says):
+            files.place(path)

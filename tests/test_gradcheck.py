@@ -393,6 +393,7 @@ def test_the_picture(ptools: Run) -> None:
             2,
             "'expp' names nothing to check: write file.py:MyFunction. Did you mean 'exp'?",
         ),
+        (["exp", "--png", "no/e.png"], 1, "no does not exist; make that folder first"),
         (["nothing.py:F"], 2, "nothing.py does not exist"),
         (["ops.py:Missing"], 2, "ops.py:Missing cannot be imported: AttributeError"),
         (["ops.py:number"], 2, "ops.py:number is of type int; name an autograd.Function"),

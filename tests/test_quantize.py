@@ -315,6 +315,12 @@ def test_what_is_exact_says_so(ptools: Run) -> None:
     assert ptools("quantize", "0 0").exit_code == 0
 
 
+def test_nothing_but_zeros_has_no_minus(ptools: Run) -> None:
+    done = ptools("quantize", "0 0")
+    assert done.exit_code == 0
+    assert "-0 " not in done.stdout
+
+
 def test_typed_numbers_are_told_from_names() -> None:
     assert all(
         map(looks_typed, ["1", "-1 2", "1,2", "1;2", ".5e-3", "[1]", "(1, 2)", "nan", "1 2;"])

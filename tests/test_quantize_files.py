@@ -430,6 +430,8 @@ def test_int8_is_not_quantised_twice(ptools: Run, tiny_checkpoint: Path) -> None
         (["nan.pth"], 1, "holds nan or inf"),
         (["nan.pth", "--layer", "w"], 1, "holds nan or inf"),
         (["flat.pth", "--layer", "n"], 2, "it is int64"),
+        (["flat.pth", "--layer", "zzz"], 2, "There are: "),
+        (["tiny.pth", "--data", "zzz"], 2, "See: ptools list datasets"),
     ],
 )
 @pytest.mark.usefixtures("tiny_images")

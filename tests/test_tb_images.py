@@ -18,7 +18,7 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c as tenso
 from ptools import data
 from ptools.errors import UsageError
 from ptools.testing import Run, assert_plugin_ok
-from ptools_plugins.tb_images import encoding, events, grids, png, scalars, tb_images
+from ptools_plugins.tb_images import encoding, events, grids, scalars, tb_images
 from tests import tb_images as here
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -96,6 +96,14 @@ def test_small_images_are_png_however_colourful() -> None:
     assert encoding.is_photo(here.photo(65, 65))
 
 
+def test_what_is_larger_than_any_jpeg_is_png() -> None:
+    noise = torch.randint(256, (3, 65_501, 65), dtype=torch.uint8)
+    content, kind = encoding.encode(noise)
+    assert kind == "png"
+    assert here.decoded(content).equal(noise)
+    assert encoding.encode(noise[:, :65_500])[1] == "jpeg"
+
+
 def test_a_tag_of_your_own_has_a_step_per_image(ptools: Run) -> None:
     here.photos()
     ptools("tb-images", "photos", "--tag", "train/ants", "--out", "seen")
@@ -119,7 +127,7 @@ def test_png_files_are_the_pixels_whatever_the_filter(shape: tuple[int, ...]) ->
     noise = torch.randint(256, shape, dtype=torch.uint8)
     flat = torch.full(shape, 7, dtype=torch.uint8)
     for image in (noise, flat, noise[:, :, :1].expand(shape), noise[:, :1].expand(shape)):
-        assert here.decoded(png.encode(image)).equal(image)
+        assert here.decoded(encoding.as_png(image)).equal(image)
 
 
 # -- batches ---------------------------------------------------------------------------------------------
@@ -161,6 +169,16 @@ def test_labels_are_below_the_images_of_a_batch(ptools: Run) -> None:
         assert grid[:, top : top + 48, left : left + 48].equal(large.repeat_interleave(6, 2))
         label = grids.strip(str(int(train.labels[index])), 48)
         assert grid[:, top + 48 : top + 63, left : left + 48].equal(label)
+
+
+def test_a_grid_is_no_larger_than_a_browser_shows(ptools: Run) -> None:
+    for name in "abcd":
+        here.save(torch.full((1, 100, 6000), 90, dtype=torch.uint8), Path("wide", f"{name}.png"))
+    done = ptools("tb-images", "wide", "--batch-size", "4", "--columns", "2", "--out", "seen")
+    assert done.exit_code == 0, done.stderr
+    assert "images of 6000x100 are shown at 4096x68" in done.stderr
+    (grid,) = here.images("seen").values()
+    assert here.decoded(grid).shape[1:] == (2 * 68 + 6, 2 * 4096 + 6)
 
 
 def test_drop_last_that_drops_everything_is_said(ptools: Run) -> None:
@@ -331,6 +349,21 @@ def test_an_interrupted_call_leaves_nothing() -> None:
         (["digits", "--model", "cnn", "--op", "ReLU()"], "take it, or --model"),
         (["digits", "--model", "cnn", "--batch-size", "4"], "leave --batch-size out"),
         (["--scalar", "x", "--sheet", "a.png"], "--sheet has no curves"),
+        (["--scalar", "x", "--split", "test"], "--split is for images"),
+        (
+            ["--scalar", "x", "--batch-size", "4", "--transform", "flip"],
+            "--batch-size is for images",
+        ),
+        (["digits", "--size", "100000"], "at most 8192 pixels"),
+        (["digits", "--dataformats", "HWC"], "--dataformats is for arrays"),
+        (["a.npy", "--data-dir", "d"], "--data-dir is for data sets"),
+        (
+            ["digits", "--op", "ReLU()", "--max", "3", "--drop-last", "--batch-size", "4"],
+            "leaves nothing",
+        ),
+        (["digits", "--sheet", "a.jpg"], "the name must end in .png"),
+        (["digits", "--sheet", "a.png", "--lossless"], "leave --lossless out"),
+        (["digits", "--sheet", "a.png", "--out", "b", "--scalar", "lambda"], "is no formula"),
     ],
 )
 def test_wrong_usage_is_one_line(ptools: Run, args: list[str], why: str) -> None:
@@ -338,7 +371,7 @@ def test_wrong_usage_is_one_line(ptools: Run, args: list[str], why: str) -> None
     assert done.exit_code == 2
     assert why in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not list(Path().glob("runs/*"))
+    assert not list(Path().glob("*"))
 
 
 def test_a_part_that_is_not_there_is_named(ptools: Run) -> None:

@@ -100,6 +100,15 @@ def test_numbers_of_every_kind_become_pixels(values: torch.Tensor, shown: list[i
     assert arrays.pixels(values[None])[0, 0].tolist() == shown
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">u2", "<u4", "u8", "longdouble"])
+def test_numpy_numbers_that_torch_lacks(ptools: Run, dtype: str) -> None:
+    np.save("a.npy", (np.arange(16).reshape(4, 4) * 4096).astype(dtype))
+    (image,) = seen(ptools, "a.npy")
+    assert image[0, 0, 0] == 0
+    assert image.flatten().tolist() == sorted(image.flatten().tolist())
+    assert image[0, 3, 3] >= 240
+
+
 def test_transparency_is_laid_on_white() -> None:
     clear = torch.zeros(4, 2, 2, dtype=torch.uint8)
     assert here.levels(arrays.pixels(clear)) == [255]

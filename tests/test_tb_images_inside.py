@@ -266,6 +266,36 @@ def test_a_checkpoint_that_names_code_is_not_built_unasked(ptools: Run) -> None:
     assert not Path("ran").exists()
 
 
+def test_hostile_checkpoints_are_one_line_or_not_believed(ptools: Run) -> None:
+    path = trained()
+    held = torch.load(path)
+    huge = {**held["geometry"], "height": 10**9, "width": 10**9}
+    torch.save({**held, "geometry": huge}, path)
+    done = ptools("tb-images", "digits", "--weights", "run", "--max", "1")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: the file of the weights asks for images of 1000000000x")
+    torch.save({**held, "mean": [float("inf")] * 3}, path)
+    done = ptools("tb-images", "digits", "--weights", "run", "--max", "1", "--out", "seen")
+    assert done.exit_code == 0, done.stderr
+    shown = [here.decoded(one) for one in here.images("seen").values()]
+    assert all(one.max() > one.min() for one in shown)
+
+
+def test_an_int8_file_is_its_floats(ptools: Run) -> None:
+    """The middle of a grid of maps is that of the floats; codes taken for weights would be far from it."""
+    trained()
+    here.save(here.photo(16, 16), Path("one.png"))
+    assert ptools("quantize", "run", "--apply", "small.safetensors").exit_code == 0
+    for weights, out in (("run", "floats"), ("small.safetensors", "codes")):
+        args = ["one.png", "--weights", weights, "--layers", "0", "--kernels", "--out", out]
+        assert ptools("tb-images", *args).exit_code == 0
+    floats, codes = here.images("floats"), here.images("codes")
+    assert floats.keys() == codes.keys()
+    for key, one in floats.items():
+        other = here.decoded(codes[key])
+        assert (here.decoded(one).int() - other.int()).abs().max() <= 3, key
+
+
 def test_plain_weights_need_a_model(ptools: Run) -> None:
     torch.save(models.build("cnn", shape=(1, 8, 8)).state_dict(), "plain.pth")
     done = ptools("tb-images", "digits", "--weights", "plain.pth")

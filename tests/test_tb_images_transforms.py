@@ -144,6 +144,7 @@ def test_what_is_no_transform_is_refused(ptools: Run, text: str, why: str) -> No
         ("Normalize([0.5], [0.5])", "put ToTensor() before it"),
         ("RandomIoUCrop()", "bounding boxes"),
         ("RandomCrop(500)", "RandomCrop fails on an image of 3x64x64"),
+        ("RandomCrop(500)", "(64, 64)."),
     ],
 )
 def test_what_takes_no_such_image_is_said(text: str, why: str) -> None:

@@ -16,15 +16,24 @@ def python(code: str, *args: object) -> str:
 
 def test_a_training_imports_neither_the_compiler_nor_what_it_needs(tmp_path: Path) -> None:
     code = """
-import gc, pathlib, sys
-from ptools_plugins.train import train
-train(epochs=1, limit=64, out=pathlib.Path(sys.argv[1]))
+import gc, sys
+from ptools.cli import main
+assert main(["train", "--epochs", "1", "--limit", "64", "--out", sys.argv[1]]) == 0
 asked = ("torch._dynamo", "sympy", "torchvision", "torch.distributed.optim", "pandas")
 assert "ignite.engine" in sys.modules and "matplotlib.figure" in sys.modules
 assert gc.get_freeze_count() and gc.isenabled()
-print([name for name in asked if name in sys.modules])
+assert [name for name in asked if name in sys.modules] == []
 """
-    assert python(code, tmp_path / "run").strip() == "[]"
+    python(code, tmp_path / "run")
+
+
+def test_a_program_that_calls_us_keeps_its_garbage_collector() -> None:
+    python("""
+import gc, sys
+from ptools.training import hardware
+hardware.import_torch()
+assert "torch" in sys.modules and gc.isenabled() and not gc.get_freeze_count()
+""")
 
 
 @pytest.mark.slow
@@ -90,6 +99,8 @@ with light.uncompiled(Settings()), light.uncompiled(Settings()):
     before = random.getstate(), torch.get_rng_state()
     import torch._dynamo.config
     assert torch._dynamo.config.__file__ and torch._dynamo.__file__
+    from torch._dynamo import symbolic_convert
+    assert symbolic_convert.config is torch._dynamo.config  # it is there once
     assert before[0] == random.getstate() and before[1].equal(torch.get_rng_state())
     made.step()
 real = sys.modules["torch._dynamo"]
@@ -99,3 +110,43 @@ assert torch.compile(torch.nn.Linear(3, 3), backend="eager")(torch.ones(2, 3)).s
 with light.uncompiled(Settings()):
     assert sys.modules["torch._dynamo"] is real
 """)
+
+
+def test_what_somebody_keeps_of_the_stand_in_asks_the_real_module() -> None:
+    python("""
+import sys, torch
+from ptools.training import Settings, light
+found = list(sys.meta_path)
+with light.uncompiled(Settings()):
+    import torch._dynamo as kept
+    disable = kept.disable
+    assert disable(abs) is abs and not hasattr(kept, "__file__")
+assert "torch._dynamo" not in sys.modules and sys.meta_path == found
+def one(x): return x
+assert disable(one) is not one and kept.disable(one) is not one
+assert kept.disable is sys.modules["torch._dynamo"].disable
+""")
+
+
+@pytest.mark.parametrize(
+    "name", ["torch._dynamo.utils", "torch.distributed.optim.zero_redundancy_optimizer"]
+)
+def test_a_module_below_a_stand_in_is_imported_once(name: str) -> None:
+    python(
+        """
+import sys, torch
+from importlib import import_module
+from ptools.training import light
+name = sys.argv[1]
+above, _, leaf = name.rpartition(".")
+with light._standing_in(above, {"__path__": []} if "optim" in above else {}):
+    below = import_module(name)
+    assert getattr(sys.modules[above], leaf) is below is sys.modules[name]
+    assert below.__spec__.origin == below.__file__ and light._Below is not type(below.__spec__.loader)
+    kinds = [k for k in vars(below).values() if isinstance(k, type) and k.__module__ == name]
+    shared = [(k, m) for k in kinds for m in list(sys.modules.values()) if k.__name__ in vars(m)]
+    theirs = {id(vars(m)[k.__name__]) for k, m in shared if vars(m)[k.__name__].__module__ == name}
+    assert kinds and theirs <= set(map(id, kinds))  # what its neighbours took from it is what it has
+""",
+        name,
+    )

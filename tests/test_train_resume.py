@@ -116,6 +116,25 @@ def test_a_stopped_run_goes_on_to_the_same_bits(case: str) -> None:
     assert_same(Path("whole"), Path("run"))
 
 
+def test_a_stop_within_a_group_of_odd_batches_goes_on_to_the_same_bits() -> None:
+    """A batch of 7 images of 9x9 begins at any address; 16 are made at once, and the 21st is the fifth."""
+    Path("net.py").write_text("""
+from torch import nn
+class Line(nn.Sequential):
+    def __init__(self, classes=10):
+        super().__init__(nn.Flatten(), nn.Linear(81, classes))
+""")
+    options: dict[str, Any] = {
+        "model": "net.py:Line", "size": (9, 9), "limit": 400, "epochs": 2, "batch_size": 7,
+        "accumulate": 2,
+    }  # fmt: skip
+    train(out=Path("whole"), **options)
+    assert train(out=Path("run"), watch=interrupt_at(21), **options).interrupted
+    assert checkpoints.load(Path("run/last.ckpt"))["batch"] == 22
+    assert not train(resume=Path("run")).interrupted
+    assert_same(Path("whole"), Path("run"))
+
+
 def pictures(folder: Path, count: int = 24) -> Path:
     """Write a folder of two classes of random PNGs."""
     import numpy as np

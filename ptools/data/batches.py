@@ -2,6 +2,7 @@
 
 Batches     normalised batches on a device; any epoch, from any batch on
 seed_of     the seed of one batch's augmentation
+aligned     a part of a tensor, where a tensor of its own could lie
 
 Neither the global random state, nor workers, nor what ran before has a say: an epoch that is resumed in
 the middle is the epoch that was interrupted, bit by bit.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ptools.data.sets import Samples
 
 _TOGETHER = 2**18  # numbers of a group of batches: 1 MB
+_ADDRESS = 64  # bytes: where torch begins a tensor
 RELAID = 2**30  # bytes: a set up to this size is copied to the layout its batches are wanted in
 
 
@@ -121,7 +123,7 @@ class Batches:
             end = 0
             for one in some:
                 begin, end = end, end + len(one)
-                yield images[begin:end], labels[begin:end]
+                yield aligned(images[begin:end]), labels[begin:end]
 
     def _requests(self, number: int, start: int) -> Iterator[Request]:
         """Return what to fetch for an epoch. Nothing here may hold `self`: see workers, on circles."""
@@ -182,6 +184,14 @@ class Batches:
             layout = torch.channels_last if self.channels_last else torch.contiguous_format
             images = images.contiguous(memory_format=layout)
         return Split(images, self.labels)
+
+
+def aligned(part: Tensor) -> Tensor:
+    """Return `part`, copied where it begins at an odd address: kernels choose by that how they add up.
+
+    An epoch that is resumed begins its groups of batches elsewhere, and must come to the same bits.
+    """
+    return part.clone() if part.data_ptr() % _ADDRESS else part
 
 
 @dataclass(frozen=True)

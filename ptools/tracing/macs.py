@@ -114,7 +114,15 @@ def _trilinear(x: Any, weight: Any, y: Any, *expand: Any, out_val: Any, **__: An
     return prod(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Of query (B, H, L, E), key (B, G, S, E), value (B, G, S, V): both products."""
+    return int(query.shape[:-1].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1]))
+
+
 _OWN: dict[str, Count] = {
+    # newer releases of torch.utils.flop_counter know these two as well
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "aten::_scaled_dot_product_fused_attention_overrideable": _attention,
     "aten::mv": _rows,
     "aten::dot": _rows,
     "aten::vdot": _rows,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ptools.data import Batches, Split, augment, memory
+from ptools.data.batches import aligned
 from ptools.errors import FileError
 from ptools.training.step import autocast
 from ptools.training.tail import NotProven, Tail, features
@@ -75,7 +76,7 @@ class Features:
             labels, end = found.labels[index].to(self.device), 0
             for one in some:
                 begin, end = end, end + len(one)
-                yield batch[begin:end], labels[begin:end]
+                yield aligned(batch[begin:end]), labels[begin:end]
 
 
 class _Live:

@@ -80,10 +80,12 @@ def command(
     if (run is None) == (weights is None):
         raise UsageError("name one thing to export: a run folder, or --model M --weights FILE.")
     out = _out(out, options["format"])
-    if png is not None and png.exists() and not options["force"]:
-        raise UsageError(f"{png} exists; choose another name or add --force to overwrite it.")
+    if out == png:
+        raise UsageError(f"--out and --png are both {out}; choose another name for one.")
     formats.needs(options["format"], options["opset"])
-    work.place(out, force=options["force"])
+    for path in (out, png):
+        if path is not None:
+            files.place(path, force=options["force"])
     output.note(f"Exporting {run or weights} to {out}: some seconds.")
     with output.aside():  # the model may be anybody's code
         done = work.export(run or weights, out, **options)  # type: ignore[arg-type]

@@ -1,7 +1,6 @@
 """Export, run both, compare, measure; and only then write.
 
 export(...)    -> Exported
-place(out)     say before any work that the file cannot be written there
 Exported       what was written, what it was compared on, how large and how fast it is
 """
 
@@ -15,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ptools import files
-from ptools.errors import FileError, PtoolsError, UsageError, cause
+from ptools.errors import PtoolsError, UsageError, cause
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from ptools_plugins.export.source import Source
     from ptools_plugins.export.verify import Check, Run
 
-__all__ = ["Exported", "export", "place"]
+__all__ = ["Exported", "export"]
 
 BATCHES = (1, 5)
 REPEATS = 4  # batches of noise of each size
@@ -108,13 +107,15 @@ def export(
     from ptools_plugins.export import formats
 
     formats.needs(format, opset)
-    place(out, force=force)
+    files.place(out, force=force)
     from ptools.training import hardware
 
     hardware.import_torch()
     from ptools_plugins.export import source as sources
 
     source = sources.find(file, model=model, inputs=inputs, trust=trust)
+    if out.exists() and out.samefile(source.file):
+        raise UsageError(f"{out} is what is exported; choose another name for what is written.")
     images = _images(data, source) if data else None
     original = formats.runner(source.net)
     names, shapes = _ends(source, original)
@@ -142,16 +143,6 @@ def export(
 def _inputs(source: Source, made: Made) -> dict[str, list[Any]]:
     pairs = zip(made.inputs, source.inputs, strict=True)
     return {name: ["batch", *one.shape] for name, one in pairs}
-
-
-def place(out: Path, *, force: bool) -> None:
-    """Say before any work what would be said after it."""
-    if out.is_dir():
-        raise FileError(f"{out} is a folder; name a file in it, as in -o {out / 'model.onnx'}")
-    if out.exists() and not force:
-        raise FileError(f"{out} exists; choose another name or add --force to overwrite it.")
-    if not out.parent.is_dir():
-        raise FileError(f"{out.parent} does not exist; make that folder first.")
 
 
 def _made(format: str, opset: int | None) -> Callable[[Source, tuple[list[str], list[str]]], Made]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ptools import files, output
-from ptools.errors import FileError, UsageError
+from ptools.errors import UsageError
 from ptools.options import (
     FilePath,
     InputSpec,
@@ -122,8 +122,8 @@ def command(
 ) -> None:
     if not abs(options["times"]) <= 1e9:
         raise UsageError(f"--times {options['times']} is no factor: give a finite number.")
-    if png is not None and png.exists() and not force:
-        raise FileError(f"{png} exists; choose another name or add --force to overwrite it.")
+    if png is not None:
+        files.place(png, force=force)
     with output.aside():  # the function may be anybody's code
         done = gradcheck(function, **options)
     from ptools_plugins.gradcheck import show

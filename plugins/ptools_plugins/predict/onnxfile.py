@@ -51,7 +51,11 @@ def load(
         raise FileError(
             f"{file} takes {one_line(takes, 120)}, not pictures {shape}; export it again."
         )
-    classes = about["classes"]
+    classes, found = about["classes"], list(session.get_outputs()[0].shape)
+    if len(found) != 2 or (isinstance(found[1], int) and found[1] != len(classes)):
+        raise FileError(
+            f"{file} names {len(classes)} classes for outputs {one_line(found, 80)}; export it again."
+        )
     return Network(
         file=file,
         net=_Graph(file, session),
@@ -122,7 +126,10 @@ def _about(file: Path, session: Any) -> dict[str, Any]:
         about = found | {key: json.loads(found[key]) for key in _JSON}
     except (ValueError, RecursionError) as error:
         raise FileError(f"{file}: its metadata are damaged; export it again.") from error
-    about["geometry"] = Geometry.of(about["geometry"])
+    try:
+        about["geometry"] = Geometry.of(about["geometry"])
+    except FileError as error:
+        raise FileError(f"{file}: {error}") from error
     names, channels = about["classes"], about["geometry"].channels
     if not isinstance(names, list) or not names:
         raise FileError(f"{file} names no classes; export it again.")

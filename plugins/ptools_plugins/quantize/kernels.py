@@ -128,12 +128,8 @@ def _blueprint(weights: Weights, model: str | None, *, trust: bool) -> Blueprint
 
 
 def _filled(weights: Weights, blueprint: Blueprint) -> nn.Module:
+    from ptools.models import trained
+
     net = blueprint.build().eval()
-    try:
-        net.load_state_dict(dict(weights.tensors.items()))
-    except RuntimeError as error:
-        raise FileError(
-            f"{weights.path} does not fit the model '{one_line(blueprint.model)}' "
-            f"({cause(error)[:120]}); give its own --model."
-        ) from error
+    trained.fill(net, weights, weights.path, one_line(blueprint.model))
     return net

@@ -106,7 +106,7 @@ def _read(text: str, folder: Path) -> Answers:
         some = one_line(", ".join(found["classes"][:5]), 100)
         raise PtoolsError(
             f"{folder} has no folder that is called after one of the classes ({some}), so nothing is "
-            "known to be right."
+            "known to be right; call its folders after them."
         )
     tops = [[(top.pop("class"), top) for top in image["top"]] for image in found["images"]]
     pairs = [{name: _value(values) for name, values in top} for top in tops]
@@ -126,7 +126,7 @@ def check(data: str) -> None:
     if data not in known and not Path(data).is_dir():
         raise UsageError(
             f"--data {one_line(data, 80)}: no such folder, and no data set of that name."
-            f"{suggestion(data, list(known))}"
+            f"{suggestion(data, list(known)) or ' See: ptools list datasets'}"
         )
 
 
@@ -153,10 +153,14 @@ def _save(images: ImageSet, place: Path) -> None:
 
     part = images.test or images.val
     if part is None:
-        raise UsageError(f"--data {images.name} has neither test nor validation images.")
+        raise UsageError(
+            f"--data {images.name} has neither test nor validation images; name another."
+        )
     for name in images.classes:
         if not name.strip(". ") or "/" in name or "\\" in name:
-            raise UsageError(f"--data {images.name}: class {name!r} cannot be a folder's name.")
+            raise UsageError(
+                f"--data {images.name}: class {name!r} cannot be a folder's name; give a folder."
+            )
         (place / name).mkdir()
     for start in range(0, len(part), 256):
         some = torch.arange(start, min(start + 256, len(part)))

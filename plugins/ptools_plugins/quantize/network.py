@@ -100,14 +100,19 @@ def one(weights: Weights, name: str) -> Any:
     """Return one weight of a checkpoint as a float32 array. Raises UsageError with the nearest name."""
     _refuse_int8(weights)
     if name not in weights.tensors:
-        near = suggestion(name, list(weights.tensors))
+        names = list(weights.tensors)
+        near = suggestion(name, names) or f" There are: {one_line(', '.join(names[:6]), 120)}."
         raise UsageError(f"{weights.path} has no tensor '{one_line(name, 80)}'.{near}")
     dtype = weights.dtype_names[name]
     if dtype not in int8.FLOATS or not _count(weights.shapes[name]):
-        raise UsageError(f"'{one_line(name, 80)}' has no floats in it: it is {dtype}.")
+        raise UsageError(
+            f"'{one_line(name, 80)}' has no floats in it: it is {dtype}; name another."
+        )
     values = int8.array(weights, name)
     if not _finite(values):
-        raise PtoolsError(f"'{one_line(name, 80)}' holds nan or inf, which have no code.")
+        raise PtoolsError(
+            f"'{one_line(name, 80)}' holds nan or inf, which have no code; name another."
+        )
     return values.reshape(1) if values.ndim == 0 else values
 
 
@@ -134,7 +139,10 @@ def _none(weights: Weights, left: Mapping[str, str]) -> str:
         return (
             f"{weights.path}: {one_line(name, 80)} {why}, and no other weight is there to quantise."
         )
-    return f"{weights.path} has no weights: no float tensor of two dimensions or more."
+    return (
+        f"{weights.path} has no weights: no float tensor of two dimensions or more; --layer looks at one "
+        "of fewer."
+    )
 
 
 def _bytes(weights: Weights, layers: list[Tensor], settings: Settings) -> tuple[int, int]:

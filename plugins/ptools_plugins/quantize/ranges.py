@@ -45,7 +45,7 @@ class Rule:
             )
         if kind != "percentile":
             if colon:
-                raise UsageError(f"'{text}': {kind} takes no number.")
+                raise UsageError(f"'{text}': {kind} takes no number; write {kind}.")
             return cls(kind)
         try:
             percent = float(number)

@@ -151,7 +151,7 @@ def _half(rows: Floats, settings: Settings, scheme: str) -> Half:
         of[2] = worst
     if grid.symmetric:
         high = np.maximum(-low, high)
-        low = -high
+        low = np.float32(0) - high  # not -0
     return Half(affine, low, high, sums, rows.shape[1])
 
 

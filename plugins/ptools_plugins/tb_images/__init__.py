@@ -7,9 +7,10 @@ transform makes of it, or as what the layers of a network make of it.
     sources, arrays    a name -> the images it stands for
     frames, grids      an image at a step of a tag: singles, batches, variants; images in one
     transforming       --transform: torchvision's transforms as text
-    building, network  --model: built and filled, watched; inside, layers: its maps and kernels as images
+    network            --model: built, filled, watched
+    inside, layers     its maps and kernels: as frames, as images
     scalars            --scalar: arithmetic as text
-    writing            frames -> an event file; encoding, png: in threads; events: its records
+    writing            frames -> an event file; encoding: in threads; events: its records
     sheets             frames -> a contact sheet
     serving, show      TensorBoard itself; what a person sees
 """
@@ -23,7 +24,7 @@ import click
 from ptools import output
 from ptools.errors import UsageError
 from ptools.options import FilePath, Sizes, Whole, examples, force_option, json_option, seed_option
-from ptools.sections import Sections, section
+from ptools.sections import Sectioned, Sections, section
 
 if TYPE_CHECKING:
     from ptools_plugins.tb_images.asked import Shown
@@ -80,14 +81,15 @@ _WRITTEN = section(
 @_SHOWN
 @_INSIDE
 @_WRITTEN
-@click.option("--scalar", multiple=True, metavar="FORMULA", help='A curve: "y=2*x"; several.')
 @click.option(
-    "--steps",
-    type=Whole(1, 10_000_000),
-    default=None,
-    show_default="100",
-    help="Steps of --scalar.",
+    "--scalar",
+    cls=Sectioned,
+    section="Curves",
+    multiple=True,
+    metavar="FORMULA",
+    help='A curve: "y=2*x"; several.',
 )
+@section("Curves", ("--steps", Whole(1, 10_000_000), "100", "Steps of --scalar."))
 @seed_option
 @force_option
 @json_option
@@ -141,6 +143,8 @@ def tb_images(**options: Any) -> Shown:
 
 def _check(asked: dict[str, Any]) -> None:
     """Refuse what excludes each other, and options that would do nothing."""
+    from ptools_plugins.tb_images import grids
+
     network = asked["model"] or asked["weights"]
     if network and asked["op"]:
         raise UsageError("--op is a layer by itself: take it, or --model and --weights.")
@@ -161,11 +165,37 @@ def _check(asked: dict[str, Any]) -> None:
     for name, needed, what in rules:
         if asked[name] is not None and asked[name] is not False and not needed:
             raise UsageError(f"--{name.replace('_', '-')} is for {what}.")
+    if asked["size"] and max(asked["size"]) > grids.LARGEST:
+        raise UsageError(
+            f"--size: a side has at most {grids.LARGEST} pixels; choose a smaller one."
+        )
     if asked["op"] and asked["transform"]:
         raise UsageError("--op takes the images as they are: leave --transform out.")
     if network and asked["batch_size"]:
         raise UsageError("a network is shown image by image: leave --batch-size out.")
-    if asked["sheet"] and asked["scalar"] and not (asked["out"] or asked["serve"]):
+    if asked["sheet"] and asked["sheet"].suffix.lower() != ".png":
+        raise UsageError(f"--sheet {asked['sheet']}: the name must end in .png.")
+    if asked["lossless"] and asked["sheet"] and not (asked["out"] or asked["serve"]):
+        raise UsageError("a sheet is always PNG: leave --lossless out.")
+    _check_curves(asked)
+
+
+_OF_IMAGES = ("split", "max", "per_class", "shuffle", "size", "dataformats", "data_dir", "tag",
+              "batch_size", "transform", "lossless")  # fmt: skip
+
+
+def _check_curves(asked: dict[str, Any]) -> None:
+    """Refuse what curves cannot have; without a name of images there are none beside them."""
+    if not asked["scalar"]:
+        return
+    varied = asked["transform"] and not asked["batch_size"]
+    alone = not (asked["images"] or asked["model"] or asked["weights"] or asked["op"] or varied)
+    for name in _OF_IMAGES if alone else ():
+        if asked[name]:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for images: name some beside --scalar."
+            )
+    if asked["sheet"] and not (asked["out"] or asked["serve"]):
         raise UsageError("--sheet has no curves: leave --scalar out, or add --out FOLDER.")
 
 

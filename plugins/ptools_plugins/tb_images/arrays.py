@@ -92,7 +92,7 @@ def _way(shape: tuple[int, ...]) -> str:
 def _one(batch: Any, index: int, letters: str, where: str) -> Tensor:
     import torch
 
-    image = torch.as_tensor(batch[index])
+    image = batch[index] if torch.is_tensor(batch) else torch.as_tensor(_native(batch[index]))
     if letters == "HWC":
         image = image.permute(2, 0, 1)
     return pixels(image if image.dim() == 3 else image[None], where)
@@ -145,9 +145,16 @@ def _bounded(path: Path) -> None:
 def _numbers(array: Any) -> Any:
     if array.dtype.kind not in "biuf":
         raise ValueError(f"it holds {array.dtype}, no real numbers")
-    if array.dtype.byteorder in "<>":  # torch takes the machine's own only
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return array.astype("int32") if array.dtype.str[1:] in ("u2", "u4", "u8") else array
+    return array
+
+
+def _native(array: Any) -> Any:
+    """Return numbers of one image as torch computes with them, in the machine's own byte order."""
+    kinds = {"u2": "int32", "u4": "int64", "u8": "float64"}
+    kind = array.dtype.str[1:]
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # longdouble
+        return array.astype("float64")
+    return array.astype(kinds.get(kind, array.dtype.newbyteorder("=")), copy=False)
 
 
 def _of_torch(path: Path) -> Iterator[tuple[str, Any]]:

@@ -29,6 +29,7 @@ __all__ = [
     "Transformed",
     "batches",
     "coloured",
+    "leaves_some",
     "same",
     "singles",
     "tiled",
@@ -145,11 +146,8 @@ def batches(
     Of `small` images every pixel is kept: the grid is no photograph. With `at_once` they are made here, in
     order, not in threads: what `read` draws at random needs that.
     """
-    if drop_last and len(entries) < size:
-        raise UsageError(
-            f"--drop-last leaves nothing of {len(entries)} images in batches of {size}; "
-            "choose a smaller --batch-size."
-        )
+    if drop_last:
+        leaves_some(len(entries), size)
     for step, start in enumerate(range(0, len(entries), size)):
         some = entries[start : start + size]
         if drop_last and len(some) < size:
@@ -164,6 +162,15 @@ def batches(
                 continue
             small, make = grids.are_small(tiles), partial(tiled, tiles, names, columns)
         yield Frame(tag, step, make, f"{tag} {step}", drawn=small)
+
+
+def leaves_some(count: int, size: int) -> None:
+    """Raise UsageError where `count` images are less than a batch: without the last one nothing is left."""
+    if count < size:
+        raise UsageError(
+            f"--drop-last leaves nothing of {count} images in batches of {size}; "
+            "choose a smaller --batch-size."
+        )
 
 
 def same(image: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ptools.data.pictures import PictureError
 from ptools.errors import PtoolsError, UsageError, cause, one_line
 from ptools_plugins.tb_images import grids, layers
-from ptools_plugins.tb_images.frames import Frame, coloured, same, tiled
+from ptools_plugins.tb_images.frames import Frame, coloured, leaves_some, same, tiled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -112,6 +112,8 @@ def of_layer(
     unread: Callable[[PictureError], object],
 ) -> Iterator[Frame]:
     """Yield input and output of a layer, batch by batch: images go in as 0..1. Raises PtoolsError."""
+    if drop_last:
+        leaves_some(len(entries), size)
     has_weights = any(p.dim() >= 2 for p in net.parameters())
     about = one_line(text, 200)
     if kernels:

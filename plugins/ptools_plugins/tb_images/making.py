@@ -51,7 +51,7 @@ class Making:
 
     def _batches(self) -> Iterator[Frame]:
         recipe = self._recipe() if self.asked.transform else None
-        read: Callable[[Entry], Tensor] = Sized(self.asked.size if recipe else self._size())
+        read: Callable[[Entry], Tensor] = Sized(self.asked.size if recipe else self._tile())
         if recipe is not None:
             order = {entry: place for place, entry in enumerate(self.entries)}
             read = framing.Transformed(read, recipe, self.entries, order, self.asked.seed)
@@ -87,11 +87,11 @@ class Making:
         return transforming.parse(self.asked.transform)
 
     def _layers(self) -> Iterator[Frame]:
-        from ptools_plugins.tb_images import building, inside, network
+        from ptools_plugins.tb_images import inside, network
 
         asked = self.asked
         shape = self._shape()
-        net = building.load(asked.model, asked.weights, shape, asked.size)
+        net = network.load(asked.model, asked.weights, shape, asked.size)
         if net.mean is None and self.found.data is not None and asked.weights is None:
             net.mean, net.std = self.found.data.statistics()
         self.notes += [note for note in net.notes if note not in self.notes]
@@ -132,6 +132,22 @@ class Making:
 
     def _size(self) -> tuple[int, int] | None:
         return self.asked.size or self._usual()
+
+    def _tile(self) -> tuple[int, int] | None:
+        """Return the size of images in a batch: smaller where their grid would be larger than any screen."""
+        size = self._size()
+        height, width = size or self._shape()[1:]
+        count = min(self.asked.batch_size or 1, len(self.entries))
+        columns = min(self.asked.columns or grids.columns_for(count, height, width), count)
+        rows = -(-count // columns)
+        factor = min(grids.LARGEST / (columns * width), grids.LARGEST / (rows * height))
+        if factor >= 1:
+            return size
+        small = max(1, int(height * factor)), max(1, int(width * factor))
+        note = f"images of {width}x{height} are shown at {small[1]}x{small[0]}: the grid would be too large"
+        if note not in self.notes:
+            self.notes.append(note)
+        return small
 
     def _usual(self) -> tuple[int, int] | None:
         """Return None where these images are of one size, else the size that training would take."""

@@ -107,7 +107,9 @@ def _await(server: Server, plugin: str) -> None:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         if server.process.poll() is not None:
-            raise PtoolsError(f"TensorBoard does not start: {server.last_line()}")
+            raise PtoolsError(
+                f"TensorBoard does not start: {server.last_line()}; try another --port."
+            )
         tags = f"{server.address}data/plugin/{plugin}/tags"
         with suppress(OSError), plain.open(tags, timeout=10) as answer:
             if len(answer.read()) > 4:  # {} until the folder is read

@@ -24,11 +24,12 @@ class Bar:
 
     def __init__(self) -> None:
         self.bar: Progress | None = None
-        self.begun = self.drawn = monotonic()
+        self.begun = self.drawn = 0.0
 
     def watch(self, done: int) -> None:
         """Draw it at most 10 times a second, and on a terminal only: rich costs 0.1 s to import."""
         now = monotonic()
+        self.begun = self.begun or now  # not while torch is imported
         if not sys.stderr.isatty() or now - self.begun < 1 or now - self.drawn < 0.1:
             return
         if self.bar is None:

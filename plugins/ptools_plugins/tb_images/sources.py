@@ -57,11 +57,23 @@ def find(
     dataformats: str | None = None,
 ) -> Found:
     """Return the images that `names` stand for. Raises UsageError, FileError."""
+    _refuse(names, data_dir, dataformats)
     parts = [_one(name, split, data_dir, dataformats) for name in names]
     if len(parts) == 1:
         return parts[0]
     together = [entry for part in parts for entry in part.entries]
     return Found("images", together, [note for part in parts for note in part.notes])
+
+
+def _refuse(names: Sequence[str], data_dir: Path | None, dataformats: str | None) -> None:
+    """Refuse what would do nothing for any of these names."""
+    from ptools import registry
+    from ptools_plugins.tb_images import arrays
+
+    if dataformats and not any(Path(name).suffix.lower() in arrays.SUFFIXES for name in names):
+        raise UsageError("--dataformats is for arrays, as .npy or .pt files; leave it out.")
+    if data_dir is not None and not {*names} & {*registry.owners(registry.DATASETS)}:
+        raise UsageError("--data-dir is for data sets that are downloaded; leave it out.")
 
 
 def _one(name: str, split: str, data_dir: Path | None, dataformats: str | None) -> Found:

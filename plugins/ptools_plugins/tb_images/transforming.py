@@ -163,10 +163,9 @@ class Recipe:
 
     def _failed(self, transform: Any, image: Tensor, error: Exception) -> str:
         name, size = type(transform).__name__, "x".join(map(str, image.shape))
+        why = one_line(cause(error), 160).rstrip(".")
         hint = "; put ToTensor() before it" if "float" in str(error) else ""
-        return (
-            f"--transform: {name} fails on an image of {size}: {one_line(cause(error), 160)}{hint}."
-        )
+        return f"--transform: {name} fails on an image of {size}: {why}{hint}."
 
     def shown(self, numbers: Tensor) -> Tensor:
         """Return pixels, uint8 (1 or 3, h, w), of what came out: every Normalize is undone."""

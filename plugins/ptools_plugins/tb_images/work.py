@@ -41,11 +41,12 @@ def show(asked: Asked, watch: Callable[[int], object] = lambda _: None) -> Shown
         if (error.path, error.reason) not in done.skipped:
             done.skipped.append((error.path, error.reason))
 
+    curves = [scalars.parse(text) for text in asked.scalar]
     made = Making(asked, found, entries, unread, done.notes)
     if asked.sheet is not None:
         _sheet(asked, done, made(), unread)
     if asked.sheet is None or asked.out is not None or asked.serve:
-        _events(asked, done, made(), unread, watch)
+        _events(asked, done, made(), curves, unread, watch)
     done.images = len(entries) - len(done.skipped)
     return done
 
@@ -89,11 +90,11 @@ def _events(
     asked: Asked,
     done: Shown,
     frames: Iterator[Frame],
+    curves: list[scalars.Curve],
     unread: Callable[[PictureError], object],
     watch: Callable[[int], object],
 ) -> None:
     """Write the event file into a folder of its own; where that fails, no empty folder is left."""
-    curves = [scalars.parse(text) for text in asked.scalar]
     runs = Path("runs")
     there = asked.out is not None and asked.out.exists()
     parent = asked.out is not None or runs.exists()
