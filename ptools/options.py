@@ -14,7 +14,7 @@ Who uses what:
     Positive          a finite number above zero            convdemo, device, finetune, gradcheck,
                                                             plugins, regress, train
     Number            a number in a range                   finetune, regress, train
-    Duration          90s, 10m, 2h -> seconds               finetune, train
+    Duration          90s, 10m, 2h -> seconds               finetune, shapes, train
     FilePath          a path -> pathlib.Path                all but device and list
     training_options  what a training is told to do         finetune, train
     examples(...)     the examples that end every --help    all

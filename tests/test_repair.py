@@ -42,7 +42,7 @@ class Net(nn.Module):
 """
 
 
-def study(case: Case, folder: Path, code: str | None = None) -> Report:
+def study(case: Case, folder: Path, code: str | None = None, patience: float = 120.0) -> Report:
     """Ask what the command line would be asked; a known batch where the case is about the batch."""
     (folder / "net.py").write_text(HEADER + (code or case["code"]))
     specs = case.get("inputs", [case["input"]])
@@ -60,6 +60,7 @@ def study(case: Case, folder: Path, code: str | None = None) -> Report:
         train=case["mode"] == "train",
         loss=case.get("loss_name"),
         targets=[Input(tuple(target[0]), *target[1:])] if target else (),
+        patience=patience,
     )
 
 
@@ -82,6 +83,16 @@ def test_the_layer_is_named_and_the_repair_runs(name: str, tmp_path: Path) -> No
         assert text.count(failure.fix.old) == 1
         repaired = text.replace(failure.fix.old, failure.fix.new).removeprefix(HEADER)
         assert study(case, tmp_path, repaired).failure is None
+
+
+def test_who_has_no_patience_is_told(tmp_path: Path) -> None:
+    case = BROKEN["bottleneck_expansion"]  # 60 candidates are tried before the one that runs
+    hasty = study(case, tmp_path, patience=0.05).failure
+    assert hasty is not None
+    assert (hasty.verified, hasty.gave_up) == (False, True)
+    patient = study(case, tmp_path).failure
+    assert patient is not None
+    assert (patient.verified, patient.gave_up) == (True, False)
 
 
 def test_nine_of_ten_are_repaired() -> None:

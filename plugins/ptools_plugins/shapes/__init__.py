@@ -19,7 +19,7 @@ import click
 
 from ptools import output
 from ptools.errors import UsageError
-from ptools.options import FilePath, InputSpec, Sizes, Whole, Words, examples, json_option
+from ptools.options import Duration, FilePath, InputSpec, Sizes, Whole, Words, examples, json_option
 
 _EPILOG = examples(
     "ptools shapes --in 32 --k 5 --p 2",
@@ -30,7 +30,7 @@ _EPILOG = examples(
 _OPERATIONS = ("conv", "maxpool", "avgpool", "lppool", "transpose", "unfold")
 _FLOATS = ("float32", "float64", "float16", "bfloat16")
 _CALCULATOR = ("kernel", "stride", "padding", "dilation", "op", "ceil", "output_padding", "wanted")
-_NETWORK = ("batch", "train", "dtype", "depth", "field", "graph", "loss", "targets")
+_NETWORK = ("batch", "train", "dtype", "depth", "field", "graph", "loss", "targets", "patience")
 
 
 @click.command(epilog=_EPILOG)
@@ -67,12 +67,17 @@ _NETWORK = ("batch", "train", "dtype", "depth", "field", "graph", "loss", "targe
     "--target", "targets", type=InputSpec(), multiple=True,
     help="What the loss compares with, as it stands: 64:int64.",
 )  # fmt: skip
+@click.option(
+    "--patience", type=Duration(), default="10s", help="How long repairs are tried: 60s, 2m."
+)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     _known(options["layers"])
     if options["model"] or options["layers"]:
         network = {name: options[name] for name in (*_NETWORK, "model", "layers", "inputs")}
+        if not options["model"]:
+            _refuse(ctx, ("patience",), "is for --model: layers are repaired on paper, at once")
         _refuse(ctx, _CALCULATOR, "is of the calculator: leave --model and the layers out")
         _network(ctx, network, as_json)
     else:
@@ -130,6 +135,8 @@ def _network(ctx: click.Context, given: dict[str, Any], as_json: bool) -> None:
     else:
         show.report(report, depth=depth)
     if report.failure is not None:
+        if report.failure.gave_up:
+            output.note("No repair was found in time; --patience 2m looks longer.")
         if ctx.find_root().params.get("debug") and report.traceback:
             output.note(report.traceback)
         ctx.exit(1)

@@ -33,8 +33,11 @@ def study(
     loss: str | None = None,
     targets: Sequence[Input] = (),
     choose_batch: bool = False,
+    patience: float = 10.0,
 ) -> Report:
     """Run the model, or the chain of layers, dry; where it does not fit, find out why.
+
+    `patience`: seconds for trying repairs.
 
     Raises UsageError where the question makes no sense: an unknown model, a layer misspelt.
     """
@@ -60,7 +63,7 @@ def study(
     if model:
         question = replace(question, remake=_maker(model, shape, anew=True))
     if report.failure is None:
-        _answer(report, question)
+        _answer(report, question, patience)
     if report.trace is not None:
         _extras(report, question, field, graph)
     return report
@@ -134,14 +137,14 @@ def _loss(text: str | None) -> Callable[[], nn.Module] | None:
     return found[0].module
 
 
-def _answer(report: Report, question: Question) -> None:
+def _answer(report: Report, question: Question, patience: float) -> None:
     from ptools.tracing.study import examine
 
     answer = examine(question)
     if isinstance(answer.error, PtoolsError):  # no such model: nothing to diagnose
         raise answer.error
     if answer.error is not None:
-        _failed(report, question, answer)
+        _failed(report, question, answer, patience)
         return
     report.trace = answer.trace
 
@@ -157,7 +160,7 @@ def _extras(report: Report, question: Question, field: bool, graph: Path | None)
         _graph(report, question, graph)
 
 
-def _failed(report: Report, question: Question, answer: Answer) -> None:
+def _failed(report: Report, question: Question, answer: Answer, patience: float) -> None:
     import traceback
 
     from ptools.tracing.repair.diagnose import diagnose, undiagnosed
@@ -165,7 +168,7 @@ def _failed(report: Report, question: Question, answer: Answer) -> None:
     assert answer.error is not None
     report.traceback = "".join(traceback.format_exception(answer.words or answer.error)).rstrip()
     try:
-        report.failure = diagnose(question, answer)
+        report.failure = diagnose(question, answer, patience)
     except Exception as problem:  # somebody's model is odder than we thought: say what it said
         report.traceback += "\n" + "".join(traceback.format_exception(problem)).rstrip()
         report.failure = undiagnosed(answer)

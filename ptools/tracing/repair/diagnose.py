@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
-from time import monotonic, process_time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import monotonic, thread_time
 from typing import Any
 
 import torch
@@ -22,32 +23,59 @@ from ptools.tracing.repair.values import Failure, Fault, Fix, said
 from ptools.tracing.repair.witness import Crash, Sites, Witness, each_tensor, recording, user_sites
 from ptools.tracing.study import Answer, Question, examine, output_of, weights
 
-_SECONDS = 10.0  # of trying, by `_clock`; what was found until then is told
 _MORE = 30  # candidates after the first that fits but is not clearly the best
 _STEPS = 3  # faults in one model that are repaired one after the other
 
 
 def _clock() -> float:
     """Return the seconds that count: our own, and of those in which others had the machine a sixth."""
-    return process_time() + monotonic() / 6
+    return thread_time() + monotonic() / 6
 
 
-def diagnose(question: Question, answer: Answer) -> Failure:
-    """Return what is wrong with a model that did not fit, with repairs that were run."""
-    until = _clock() + _SECONDS
+@dataclass
+class _Patience:
+    """Seconds for trying repairs, by `_clock`."""
+
+    left: float
+    longest: float = 0.0  # of the trials so far: none is begun that would not end in time
+    exhausted: bool = False  # something was left to try
+
+    def ends(self) -> bool:
+        """Return whether no more may be tried; called when there is something to try."""
+        self.exhausted = self.exhausted or self.longest > self.left
+        return self.exhausted
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        begun = _clock()
+        try:
+            yield
+        finally:
+            took = _clock() - begun
+            self.left -= took
+            self.longest = max(self.longest, took)
+
+
+def diagnose(question: Question, answer: Answer, patience: float = 10.0) -> Failure:
+    """Return what is wrong with a model that did not fit, with repairs that were run.
+
+    Edits of the model are tried for `patience` seconds, changes of the data for half as long; what
+    was found until then is told.
+    """
+    code_time, data_time = _Patience(patience), _Patience(patience / 2)
     case = look_again(question, answer)
     failure = describe(case, answer)
     data_first = adapt.is_at_fault(case)
-    data = _adapted(question, case, until) if data_first else None
+    data = _adapted(question, case, data_time) if data_first else None
     code = None
     if not (data and _settled(case)):
-        code = _edited(question, case, until, _STEPS)
+        code = _edited(question, case, code_time, _STEPS)
     if data is None:
-        data = _resized(question, case, until)
+        data = _resized(question, case, data_time)
     if data is None and _from_input(case):
-        data = _adapted(question, case, until)
+        data = _adapted(question, case, data_time)
     if code is None and data is not None:
-        code = _grown(question, case, data[0], until)
+        code = _grown(question, case, data[0], data_time)
     if code is not None and data is not None and not _keeps_batch(question, code[1]):
         code = None
     found: dict[str, Any] = {"data_first": data_first}
@@ -57,6 +85,8 @@ def diagnose(question: Question, answer: Answer) -> Failure:
         found |= {"data_fix": data[0], "verified": True}
         if code is None or data_first:
             found["output"] = output_of(data[1])
+    if code is None and data is None:
+        found["gave_up"] = code_time.exhausted or data_time.exhausted
     return replace(failure, **found)
 
 
@@ -162,16 +192,18 @@ def _candidates(case: Case) -> Iterator[Candidate]:
         yield from rules.candidates(case)
 
 
-def _edited(question: Question, case: Case, until: float, steps: int) -> tuple[Fix, Answer] | None:
+def _edited(
+    question: Question, case: Case, patience: _Patience, steps: int
+) -> tuple[Fix, Answer] | None:
     """Return the first edit after which everything runs; where none does, try to go on from some."""
-    found, onward = _first(question, case, _candidates(case), until)
+    found, onward = _first(question, case, _candidates(case), patience)
     if found is not None or steps <= 1:
         return found
-    return _further(onward, case, until, steps)
+    return _further(onward, case, patience, steps)
 
 
 def _first(
-    question: Question, case: Case, candidates: Iterator[Candidate], until: float
+    question: Question, case: Case, candidates: Iterator[Candidate], patience: _Patience
 ) -> tuple[tuple[Fix, Answer] | None, list[tuple[Question, Answer]]]:
     """Return the best candidate that repairs, and those that led to another failure.
 
@@ -181,10 +213,9 @@ def _first(
     tried: set[tuple[str, str]] = set()
     onward: list[tuple[Question, Answer]] = []
     fitting: list[tuple[tuple[bool, int, int], tuple[Fix, Answer]]] = []
-    longest, left = 0.0, _MORE
+    left = _MORE
     for candidate in candidates:
-        begun = _clock()
-        if begun + longest > until or left == 0:
+        if left == 0 or patience.ends():
             break
         changed = _texts(question, case, candidate)
         if changed is None or changed in tried:
@@ -192,8 +223,8 @@ def _first(
         tried.add(changed)
         file, text = changed
         attempt = replace(question, texts={file: text})
-        answer = examine(attempt, confirm=False)
-        longest = max(longest, _clock() - begun)
+        with patience.trial():
+            answer = examine(attempt, confirm=False)
         if answer.fits and answer.trace is not None:
             aside = max(0, _changes(case, answer) - len(candidate.edits))  # layers not meant
             cost = (not _keeps_batch(question, answer), aside, len(fitting))
@@ -228,18 +259,19 @@ def _moved(case: Case, answer: Answer) -> bool:
 
 
 def _further(
-    attempts: list[tuple[Question, Answer]], case: Case, until: float, steps: int
+    attempts: list[tuple[Question, Answer]], case: Case, patience: _Patience, steps: int
 ) -> tuple[Fix, Answer] | None:
     """A model may have several faults: after an edit it may stop later, and be repaired there."""
     for attempt, answer in attempts:
-        if _clock() > until:
+        if patience.ends():
             return None
-        next_case = look_again(attempt, answer)
+        with patience.trial():
+            next_case = look_again(attempt, answer)
         stage = _stage(next_case) - _stage(case)
         later = stage > 0 or (stage == 0 and next_case.crash.step > case.crash.step)
         if not later and not (stage < 0 and next_case.misfit is not None):
             continue
-        if (found := _edited(attempt, next_case, until, steps - 1)) is not None:
+        if (found := _edited(attempt, next_case, patience, steps - 1)) is not None:
             return found
     return None
 
@@ -272,24 +304,26 @@ def _fix(file: str, text: str) -> Fix:
     return Fix(file, line, old, new, new_statements(before, text))
 
 
-def _adapted(question: Question, case: Case, until: float) -> tuple[str, Answer] | None:
+def _adapted(question: Question, case: Case, patience: _Patience) -> tuple[str, Answer] | None:
     error = case.crash.error
     if isinstance(error, Fault):
-        return _tried(question, adapt.targets(error), until)
-    return _tried(question, adapt.adaptations(case), until)
+        return _tried(question, adapt.targets(error), patience)
+    return _tried(question, adapt.adaptations(case), patience)
 
 
-def _resized(question: Question, case: Case, until: float) -> tuple[str, Answer] | None:
+def _resized(question: Question, case: Case, patience: _Patience) -> tuple[str, Answer] | None:
     """Try other image sizes, where the failure is a matter of size."""
     if case.crash.stage != "forward" or not _sized(case):
         return None
-    found = _tried(question, adapt.resized(case), until)
+    found = _tried(question, adapt.resized(case), patience)
     if found is None or case.misfit is None or case.misfit.kind != "features":
         return found
     return f"{found[0]} (gives {case.misfit.want})", found[1]
 
 
-def _grown(question: Question, case: Case, text: str, until: float) -> tuple[Fix, Answer] | None:
+def _grown(
+    question: Question, case: Case, text: str, patience: _Patience
+) -> tuple[Fix, Answer] | None:
     """The model fits images of 32x32: a 32 in the source, image_size=32, may become today's size."""
     match = re.search(r"resize the input to (\d+)x(\d+)", text)
     if (
@@ -299,7 +333,7 @@ def _grown(question: Question, case: Case, text: str, until: float) -> tuple[Fix
     ):
         return None
     found = figures.replaced(case, int(match[1]), int(case.inputs[0].shape[-1]))
-    return _first(question, case, found, until)[0]
+    return _first(question, case, found, patience)[0]
 
 
 def _sized(case: Case) -> bool:
@@ -311,22 +345,22 @@ def _sized(case: Case) -> bool:
     return found.kind in ("small", "value", "shape")
 
 
-def _tried(question: Question, changes: Iterator[Adapt], until: float) -> tuple[str, Answer] | None:
+def _tried(
+    question: Question, changes: Iterator[Adapt], patience: _Patience
+) -> tuple[str, Answer] | None:
     """Return the first change of the data with which everything runs."""
-    longest = 0.0
     for change in changes:
-        begun = _clock()
-        if begun + longest > until:
+        if patience.ends():
             return None
         if change.target:
             attempt = replace(question, adapt_targets=(*question.adapt_targets, change.apply))
         else:
             attempt = replace(question, adapt=(*question.adapt, change.apply))
         try:
-            answer = examine(attempt, confirm=False)
+            with patience.trial():
+                answer = examine(attempt, confirm=False)
         except Exception:  # the change does not suit this tensor
             continue
-        longest = max(longest, _clock() - begun)
         if answer.fits and answer.trace is not None:
             return change.text, answer
     return None

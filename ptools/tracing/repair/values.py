@@ -56,6 +56,7 @@ class Failure:
     verified: bool = False
     output: Any = None  # of the model with the repair
     stage: str = "forward"
+    gave_up: bool = False  # no repair was found in the time that there was
 
     def document(self) -> dict[str, Any]:
         """Return it for --json."""
