@@ -20,7 +20,7 @@ from ptools.matching.forms import bare, left_over
 from ptools.matching.names import likeness
 from ptools.matching.numbered import Numbered
 from ptools.matching.result import Confidence
-from ptools.matching.swaps import changes, swapped
+from ptools.matching.swaps import CLEAR, changes, glances, swapped
 from ptools.matching.units import squeezed
 from ptools.matching.whole import Whole
 
@@ -121,8 +121,11 @@ class View:
         margin: dict[int, float] = {}
         others: dict[int, set[int]] = {}
         self.evidence.around(places(self.evidence, self.chosen))
-        for change in changes(self.evidence, self.chosen, nearby=True):
-            loss = base - score(self.evidence, self.pairs, swapped(self.chosen, change))
+        ways = changes(self.evidence, self.chosen, nearby=True)
+        for change, seen in zip(ways, glances(self.evidence, self.chosen, ways), strict=True):
+            loss = seen
+            if seen < CLEAR:
+                loss = base - score(self.evidence, self.pairs, swapped(self.chosen, change))
             for t, other in change:
                 margin[t] = min(margin.get(t, loss), loss)
                 if loss < max(1.0, self._least):

@@ -142,7 +142,7 @@ class Concord:
         self.decided = np.array(
             [targets[a].signature != targets[b].signature for a, b in pairs.tolist()], dtype=bool
         )
-        self._signs = self.source.sign.astype(np.float32)
+        self._after = np.ascontiguousarray(self.source.sign.T, np.float32)
         self._around = csr_matrix(
             (
                 np.concatenate([self.sign, -self.sign]).astype(np.float32),
@@ -155,9 +155,9 @@ class Concord:
         """Return what the order of names says of pairs, given how much each is believed."""
         if not len(self.a):
             return np.zeros(len(belief))
-        table = np.zeros((self._around.shape[0], len(self._signs)), np.float32)
-        table[target, source] = belief
-        return np.asarray((self._around @ (table @ self._signs.T))[target, source], dtype=float)
+        shape = self._around.shape[0], len(self._after)
+        table = csr_matrix((belief.astype(np.float32), (target, source)), shape=shape)
+        return np.asarray((self._around @ (table @ self._after))[target, source], dtype=float)
 
     def kept(self, got: Ints) -> float:
         """Return how well order and roles are kept; `got` is the source of each target unit, or -1.

@@ -28,7 +28,7 @@ from ptools.matching.assignment import (
 from ptools.matching.blocks import blocks
 from ptools.matching.doubts import doubtful
 from ptools.matching.evidence import Evidence, Floats, Pairs
-from ptools.matching.swaps import Change, changes, swapped
+from ptools.matching.swaps import CLEAR, Change, changes, glances, swapped
 from ptools.matching.units import Unit
 
 LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
@@ -195,6 +195,8 @@ def _exchange(evidence: Evidence, end: Assignment) -> Assignment:
     """Let roles and parts change places while that fits better."""
     fits, most = _fits(evidence, end), EVALUATIONS // max(evidence.shape)
     tried = changes(evidence, end.chosen)
+    seen = glances(evidence, end.chosen, tried)
+    tried = [way for way, loss in zip(tried, seen, strict=True) if loss < CLEAR]
     tried.sort(key=lambda way: fmean(fits.get(t, 0.0) for t, _ in way))
     best, tried = end, tried[:most]
     for _ in range(6):
