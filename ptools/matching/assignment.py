@@ -15,6 +15,7 @@ from ptools.matching.evidence import Evidence, Floats, Ints, Pairs
 
 ORDER, RANKED = 0.7, 0.4  # weights of the order of registration, of neighbours and within one shape
 ALPHABETICAL = 0.1, 0.8  # the same, where keys were sorted
+BACKWARDS = 0.9  # of the order within one shape, where all of it is the other way round
 WHOLE, WHOLE_EACH = (
     8,
     0.15,
@@ -141,11 +142,15 @@ def in_order(chosen: dict[int, int]) -> float:
     return kept
 
 
-def _ranked(evidence: Evidence, whole: Ints) -> int:
-    """Return how many units follow the one before them that has the same shapes, on both sides."""
+def _ranked(evidence: Evidence, whole: Ints) -> float:
+    """Return how many units follow the one before them that has the same shapes, on both sides.
+
+    Where a network is registered from its end to its beginning, they precede it.
+    """
     target = np.flatnonzero(whole >= 0)
     kinds = evidence.kinds[target]
     order = np.argsort(kinds, kind="stable")
     sources, kinds = whole[target][order], kinds[order]
     again = kinds[1:] == kinds[:-1]
-    return int((again & (sources[1:] > sources[:-1])).sum())
+    rising = int((again & (sources[1:] > sources[:-1])).sum())
+    return max(rising, BACKWARDS * (int(again.sum()) - rising))

@@ -113,6 +113,10 @@ def _copies(units: list[Unit], size: int) -> Iterator[tuple[Path, ...]]:
 def _choose(parts: tuple[Path, ...], sources: list[Unit], targets: list[Unit]) -> Copies:
     """Look for a word that tells which copy is meant."""
     words = {part: set(part) - set[str].intersection(*(set(p) for p in parts)) for part in parts}
+    inside = {
+        name for u in sources for p in parts if u.path[: len(p)] == p for name in u.path[len(p) :]
+    }
+    words = {part: names - inside for part, names in words.items()}
     named = {name for unit in targets for name in unit.path[:-1]}
     meant = [part for part in parts if words[part] & named]
     if len(meant) == 1:

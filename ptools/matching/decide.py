@@ -173,7 +173,7 @@ class View:
     def _alone(self, t: int, unique: bool) -> bool:
         """Does neither its place nor, among units of equal names, its own name speak for a pair?"""
         source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
-        if likeness(source.last, target.last) > 0.9 or self._both_whole:
+        if likeness(source.last, target.last) > 0.75 or self._both_whole:
             return False
         if self._in_step(t) and self._last_of_its_shapes(t):
             return False
@@ -183,7 +183,7 @@ class View:
 
     def _counted(self, t: int) -> bool:
         """Is the order of numbers, against that of what could stand here instead, the same on both sides?"""
-        if t in self.against or not self.evidence.registered:
+        if t in self.against or not self.evidence.registered or self._backwards:
             return False
         where = {s: other for other, s in self.chosen.items()}
         rivals = self.others.get(t, set()) - {self.chosen[t]}
@@ -191,6 +191,12 @@ class View:
             s in where and self.evidence.concord.rises(t, where[s], self.chosen[t], s)
             for s in rivals
         )
+
+    @cached_property
+    def _backwards(self) -> bool:
+        """Is the one side registered from its end to its beginning?"""
+        steps = [self.chosen[t + 1] - s for t, s in self.chosen.items() if t + 1 in self.chosen]
+        return steps.count(-1) > steps.count(1)
 
     @cached_property
     def _strays(self) -> set[int]:
@@ -244,11 +250,18 @@ class View:
         picked = certain_belief(self.pairs, self.chosen) > 0
         known = picked & (of_target == 1) & (of_source == 1)
         for _ in range(6):
-            weights = self.evidence.weigh(known.astype(float), self.pairs)
-            weights = weights - self.evidence.prior
-            lead = np.minimum(
-                _lead(weights, self.pairs.target, picked, self.evidence.shape[1]),
-                _lead(weights, self.pairs.source, picked, self.evidence.shape[0]),
+            named = self.evidence.weigh(known.astype(float), self.pairs)
+            unnamed = named - self.evidence.prior  # likeness may hold it back, but is no proof
+            lead = np.min(
+                [
+                    _lead(weights, side, picked, units)
+                    for weights in (named, unnamed)
+                    for side, units in (
+                        (self.pairs.source, self.evidence.shape[0]),
+                        (self.pairs.target, self.evidence.shape[1]),
+                    )
+                ],
+                axis=0,
             )
             more = picked & (known | (lead > PROOF))
             if (more == known).all():

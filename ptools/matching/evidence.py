@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptools.matching.groups import LEAST, Agreement, Groups, owned
-from ptools.matching.names import likeness, ordinal
+from ptools.matching.names import end, likeness, ordinal
 from ptools.matching.rank import Concord
 from ptools.matching.standing import Standing
 from ptools.matching.units import Unit, ranks
@@ -27,6 +27,8 @@ Ints = NDArray[np.int64]
 
 LAST = 1.0  # of the last word of a name, against its other words
 WEIGHT = 3.0  # of the groups, against the other evidence
+ENDS = 1.5  # of both names saying, of a table of words, at which end of the network it is
+PARTS = 1.0  # against another word for a large part of the network, which both have words for
 SAME = 0.3  # of equal numbers
 FALLING = 0.9  # of numbers of which one falls as the other rises, against both rising
 _LARGEST = 10**6  # of the numbers in names; a larger one is a hash
@@ -104,13 +106,14 @@ class Evidence:
         looks = looks + _number_all([_look(u) for u in self.targets])[t]
         _, first, which = np.unique(looks, return_index=True, return_inverse=True)
         both = [(self.sources[s[k]], self.targets[t[k]]) for k in first]
-        words, order, shapes = (
-            np.array([ask(*units) for units in both])[which] for ask in (_likeness, _order, _exact)
+        words, order, ends, shapes = (
+            np.array([ask(*units) for units in both])[which]
+            for ask in (_likeness, _order, _ends, _exact)
         )
         numbers = _same_numbers(self.sources, self.targets, s, t)
         common = _parts(self.sources) & _parts(self.targets)
         parts = np.array([len((a.top ^ b.top) & common) for a, b in both])[which]
-        return np.asarray(words + numbers + order + shapes - 0.5 * parts)
+        return np.asarray(words + numbers + order + ends + shapes - PARTS * parts)
 
     @cached_property
     def displaced(self) -> Floats:
@@ -269,6 +272,16 @@ def _order(source: Unit, target: Unit) -> float:
     if not first or not second:
         return 0.0
     return 0.3 if first == second else -0.3
+
+
+def _ends(source: Unit, target: Unit) -> float:
+    """Return what speaks for a pair of tables (V, D) of which both names say: looked up, or predicted."""
+    if list(source.shapes) != ["weight"] or len(source.shapes["weight"]) != 2:
+        return 0.0
+    first, second = end(source.tokens), end(target.tokens)
+    if not first or not second:
+        return 0.0
+    return ENDS if first == second else -ENDS
 
 
 def _exact(source: Unit, target: Unit) -> float:

@@ -28,8 +28,7 @@ class Formed(Unit):
 
 def common_forms(sources: list[Unit], targets: list[Unit]) -> tuple[list[Unit], list[Unit]]:
     """Return both sides in one form, numbered anew."""
-    if _turned(sources) != _turned(targets):
-        sources, targets = _upright(sources), _upright(targets)
+    sources, targets = _upright(sources), _upright(targets)
     sources, targets = _fused(sources, targets), _fused(targets, sources)
     return renumbered(sources), renumbered(targets)
 
@@ -43,33 +42,49 @@ def _outputs(unit: Unit) -> tuple[int, int] | None:
     return (shape[0], shape[1]) if len(shape) == 2 and "bias" in unit.shapes else None
 
 
-def _turned(units: list[Unit]) -> bool:
-    """Return whether matrices are stored as (in, out): biases fit their columns, never their rows only."""
-    columns = rows = 0
-    for unit in units:
-        sizes = _outputs(unit)
-        if sizes and sizes[0] != sizes[1]:
-            columns += unit.shapes["bias"] == (sizes[1],)
-            rows += unit.shapes["bias"] == (sizes[0],)
-    return columns > 0 and rows == 0
-
-
 def _upright(units: list[Unit]) -> list[Unit]:
-    """Return the units with matrices as (out, in), if they are stored the other way."""
-    if not _turned(units):
-        return units
+    """Return the units with their matrices as (out, in)."""
+    turned = _turned(units)
     return [
         Formed(
             u.path,
             u.index,
             u.roles,
             {**u.shapes, "weight": squeezed(u.shapes["weight"])[::-1]},
+            u.lettered,
             turned=True,
         )
-        if _outputs(u)
+        if u.index in turned
         else u
         for u in units
     ]
+
+
+def _turned(units: list[Unit]) -> set[int]:
+    """Return the units whose matrix is stored as (in, out): its bias fits the columns only.
+
+    Of a square one its like in the smallest part around it tell.
+    """
+    told: dict[tuple[str, ...], list[bool]] = defaultdict(list)
+    found, square = set(), []
+    for unit in units:
+        sizes = _outputs(unit)
+        if not sizes:
+            continue
+        if sizes[0] == sizes[1]:
+            square.append(unit)
+            continue
+        columns = unit.shapes["bias"] == (sizes[1],)
+        if columns:
+            found.add(unit.index)
+        if columns or unit.shapes["bias"] == (sizes[0],):
+            for depth in range(len(unit.path)):
+                told[unit.path[:depth]].append(columns)
+    for unit in square:
+        around = (told.get(unit.path[:depth]) for depth in range(len(unit.path) - 1, -1, -1))
+        if all(next(filter(None, around), [False])):
+            found.add(unit.index)
+    return found
 
 
 # -- query, key and value --------------------------------------------------------------------------
@@ -123,7 +138,13 @@ def _whole(parts: list[Unit]) -> tuple[Formed, list[Unit]]:
     path = (*parts[0].path[:-1], "".join(part.path[-1][:1] for part in parts))
     turned = isinstance(parts[0], Formed) and parts[0].turned
     whole = Formed(
-        path, 0, {role: parts[0].roles[role] for role in roles}, shapes, tuple(parts), turned
+        path,
+        0,
+        {role: parts[0].roles[role] for role in roles},
+        shapes,
+        parts[0].lettered,
+        tuple(parts),
+        turned,
     )
     rest = [
         Unit((*part.path, role), 0, {"weight": key}, {"weight": part.shapes[role]})

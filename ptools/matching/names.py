@@ -13,6 +13,7 @@ _SYNONYMS = [
     {"fc", "linear", "dense", "lin"},
     {"conv", "convolution"},
     {"head", "classifier", "fc", "logits"},
+    {"head", "output", "unembed"},
     {"embed", "embedding", "embeddings", "emb"},
     {"shortcut", "downsample", "skip", "identity", "residual"},
     {"encoder", "enc", "down"},
@@ -65,7 +66,7 @@ def _alike(a: str, b: str) -> float:
     return 0.4 if abbreviated else 0.0
 
 
-_FIRST = {"before", "pre", "first", "in", "input", "a", "initial"}
+_FIRST = {"before", "pre", "first", "in", "input", "a", "initial", "macaron"}
 _LATER = {"after", "post", "final", "last", "second", "out", "output", "b"}
 
 
@@ -88,8 +89,8 @@ _PARTS = [  # of a block, in the order in which data passes through them
     ({"mu", "mean"}, 2.0),
     ({"logvar", "var", "sigma", "std", "logstd"}, 3.0),
     ({"cross", "crs"}, 5.0),
-    ({"attn", "attention", "mha", "msa", "self", "slf"}, 4.0),
-    ({"ffn", "ff", "mlp", "feedforward", "feed"}, 6.0),
+    ({"attn", "att", "attention", "mha", "msa", "self", "slf", "masked", "causal"}, 4.0),
+    ({"ffn", "ff", "mlp", "feedforward", "feed", "forward", "moe", "experts"}, 6.0),
 ]
 _BEFORE, _AFTER = {"before", "pre", "in", "input"}, {"after", "post", "out", "output"}
 
@@ -108,3 +109,35 @@ def time(name: str) -> float | None:
     if words & _FIRST:
         return 0.5
     return 9.0 if words & _LATER else None
+
+
+_LOOKED_UP = {
+    "embed",
+    "embedding",
+    "embeddings",
+    "emb",
+    "embs",
+    "wte",
+    "tok",
+    "token",
+    "tokens",
+    "vocab",
+    "lookup",
+}
+_PREDICTED = {
+    "head",
+    "out",
+    "output",
+    "unembed",
+    "logits",
+    "classifier",
+    "generator",
+    "lm",
+    "predict",
+}
+
+
+def end(tokens: Sequence[str]) -> str:
+    """Return at which end of a network the name of a table of words puts it: "in", "out" or nothing."""
+    words = {token.lower() for token in tokens}
+    return "out" if words & _PREDICTED else "in" if words & _LOOKED_UP else ""

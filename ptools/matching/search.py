@@ -35,6 +35,7 @@ LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence
 UNTOLD, HALF_TOLD = -6.0, -4.0  # a mean fit below: names have nothing, or little, in common
 RANK = 1.0  # weight of the order within one shape
 LEAN = 1.0  # weight of the order that names tell, against the other evidence
+ODD = -11.0  # a fit below: the place may stay empty
 GAIN = 0.5  # what a change of places must be worth
 MANY, NEARLY = 10, 20  # changes that are tried two at once; a loss above is not tried again
 STARTS, DEEP, WIDE = 8, 4, 60  # chains of changes: beginnings, length, changes to choose from
@@ -71,6 +72,9 @@ def search(evidence: Evidence) -> list[Assignment]:
             break
         better = _improve(evidence, changed)
         ends.insert(0, better if better.score > changed.score else changed)
+    pruned = _pruned(evidence, ends[0])
+    if pruned.score > ends[0].score:
+        ends.insert(0, pruned)
     told = fmean(_fits(evidence, ends[0]).values())
     if _nameless(evidence.sources) or _nameless(evidence.targets):
         ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))  # order must speak
@@ -189,6 +193,20 @@ def _improve(evidence: Evidence, end: Assignment) -> Assignment:
         if best.score <= before + 1e-6:
             break
     return best
+
+
+def _pruned(evidence: Evidence, end: Assignment) -> Assignment:
+    """Return the assignment without the pairs that only their shapes brought together."""
+    fits = _fits(evidence, end)
+    of_source, of_target = evidence.choices
+    open_ = {t for t, s in end.chosen.items() if of_target[t] > 1 or of_source[s] > 1}
+    odd = sorted((t for t in open_ if fits.get(t, 0.0) < ODD), key=lambda t: fits[t])
+    for gone in (odd, *([t] for t in odd)):
+        chosen = {t: s for t, s in end.chosen.items() if t not in gone}
+        value = score(evidence, evidence.pairs, chosen) if chosen else -np.inf
+        if value > end.score + GAIN:
+            end = Assignment(chosen, value)
+    return end
 
 
 def _exchange(evidence: Evidence, end: Assignment) -> Assignment:

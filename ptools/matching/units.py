@@ -26,6 +26,7 @@ _STORED = [
 _PAIRED = re.compile(r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|w|b)(?:_(?P<after>\w+))?")
 _LONG = {"w": "weight", "b": "bias"}
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_LETTERED = re.compile(r"\w*\w[a-hA-H]")
 COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
 
 
@@ -42,22 +43,29 @@ class Unit:
     index: int = 0
     roles: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    lettered: frozenset[str] = frozenset()  # parts that are counted by their last letter
+
+    def _tokens(self, part: str) -> list[str]:
+        if part in self.lettered:
+            return [*_TOKEN.findall(part[:-1]), str(ord(part[-1].lower()) - ord("a") + 1)]
+        return _TOKEN.findall(part)
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
         """The words and numbers of the path: layer3.conv2 is layer 3 conv 2."""
-        return tuple(t for part in self.path for t in _TOKEN.findall(part))
+        return tuple(t for part in self.path for t in self._tokens(part))
 
     @cached_property
     def last(self) -> tuple[str, ...]:
         """The tokens of the last part of the path that is not a number."""
         named = [part for part in self.path if not part.isdigit()]
-        return tuple(_TOKEN.findall(named[-1])) if named else ()
+        return tuple(self._tokens(named[-1])) if named else ()
 
     @cached_property
     def top(self) -> frozenset[str]:
         """The words of the first parts of the path: which large part of the network it is in."""
-        return frozenset(part.lower() for part in self.path[:-1][:3] if not part.isdigit())
+        words = (word for part in self.path[:-1][:3] for word in _TOKEN.findall(part))
+        return frozenset(word.lower() for word in words if not word.isdigit())
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:
@@ -89,7 +97,7 @@ def units(state: Mapping[str, Shape]) -> list[Unit]:
         unit = found.setdefault(path, Unit(path, len(found)))
         unit.roles[role] = key
         unit.shapes[role] = tuple(shape)
-    return renumbered(_with_depths(_with_tables(_with_biases(list(found.values())))))
+    return renumbered(_with_depths(_with_letters(_with_tables(_with_biases(list(found.values()))))))
 
 
 def renumbered(units: list[Unit]) -> list[Unit]:
@@ -104,6 +112,22 @@ def _with_tables(units: list[Unit]) -> list[Unit]:
             unit.roles["weight"] = unit.roles.pop("bias")
             unit.shapes["weight"] = unit.shapes.pop("bias")
     return units
+
+
+def _with_letters(units: list[Unit]) -> list[Unit]:
+    """Return the units with the parts of their names known that letters count: conv_a, conv_b, 5b, 5c."""
+    inside: dict[tuple[str, ...], set[str]] = {}
+    for unit in units:
+        for depth, part in enumerate(unit.path):
+            inside.setdefault(unit.path[:depth], set()).add(part)
+    lettered = {
+        part
+        for parts in inside.values()
+        for part in parts
+        if _LETTERED.fullmatch(part)
+        and parts & {part[:-1] + chr(ord(part[-1]) + step) for step in (-1, 1)}
+    }
+    return [replace(unit, lettered=frozenset(lettered)) for unit in units] if lettered else units
 
 
 def _with_depths(units: list[Unit]) -> list[Unit]:
