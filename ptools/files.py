@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ptools.errors import FileError
+from ptools.errors import FileError, UsageError
 
 
 def write(
@@ -43,8 +43,13 @@ def write(
             temporary.unlink()
 
 
-def place(path: Path, *, force: bool = False) -> None:
-    """Say before any work what `write` would say after it. Raises FileError."""
+def place(path: Path, *, force: bool = False, end: str = "") -> None:
+    """Say before any work what `write` would say after it, and that the name must end in `end`.
+
+    Raises UsageError for the name, FileError for what is there.
+    """
+    if end and path.suffix.lower() != end:
+        raise UsageError(f"{path}: the name must end in {end}.")
     if path.is_dir():
         raise FileError(f"{path} is a folder; name a file in it.")
     if path.exists() and not force:

@@ -4,6 +4,8 @@
     paragraph(text)     stdout   a sentence of the result, broken between words on a terminal
     document(value)     stdout   the result as exactly one JSON document
     table(heads, rows)  stdout   the result as a table; fits(heads, rows): is there room for it
+    coloured()                   whether stdout shows colours
+    size(count)                  bytes as text: 339 kB
     note(text)          stderr   conversation: what is going on, what to try next
     aside()             a block whose prints, of whoever's code, go to stderr
     progress(...)       stderr   a bar, on a terminal only
@@ -39,7 +41,14 @@ def paragraph(text: str) -> None:
         import textwrap
 
         width = shutil.get_terminal_size().columns
-        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+        indent = text[: len(text) - len(text.lstrip())]
+        text = textwrap.fill(
+            text,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     click.echo(text)
 
 
@@ -108,6 +117,23 @@ def _draw(heads: Sequence[str], cells: list[list[str]], right: Collection[str]) 
     for row in cells:
         drawn.add_row(*map(Text, row))
     Console().print(drawn)
+
+
+def coloured() -> bool:
+    """Return whether stdout is a terminal that shows colours, and NO_COLOR is not set."""
+    import os
+
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not plain
+
+
+def size(count: int) -> str:
+    """Return bytes of a file as people say them: decimal, as disks are sold, with three digits."""
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.3g} {units[0]}"
 
 
 def progress(*columns: Any) -> Progress:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from functools import cache
+from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -210,16 +211,23 @@ def test_workers_leave_ctrl_c_to_their_parent() -> None:
     assert set(results) == workers
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
-)  # of the dead one
 def test_errors_of_workers_are_one_line() -> None:
+    """And whoever keeps the error does not keep the workers."""
     for workers in (0, 2):
-        with pytest.raises(UsageError, match=r"^on purpose$"):
+        with pytest.raises(UsageError, match=r"^on purpose$") as error:
             list(Crew(work, workers).map(["go", "fail", "go"]))
-    with pytest.raises(PtoolsError, match="a worker process ended unexpectedly") as error:
+        assert error.value and not active_children()
+    with pytest.raises(PtoolsError, match="a worker process ended unexpectedly") as ended:
         list(Crew(work, 1).map(["go", "die"]))
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(ended.value)
+    assert not active_children()
+
+
+def test_a_crew_goes_on_after_an_error() -> None:
+    crew = Crew(work, 2)
+    with pytest.raises(UsageError, match="on purpose"):
+        list(crew.map(["go", "fail", "go"]))
+    assert len(list(crew.map(["go"] * 5))) == 5
 
 
 def test_workers_end_with_their_batches(split: Split) -> None:

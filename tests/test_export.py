@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -351,10 +352,10 @@ def test_code_that_a_file_names_is_not_run(ptools: Run) -> None:
         (["run", "-o", "there.onnx"], 1, "there.onnx exists; choose another name or add --force"),
         (["run", "-o", "no/model.onnx"], 1, "no does not exist; make that folder first"),
         (["run", "-o", "run"], 1, "run is a folder"),
-        (["run", "--png", "there.onnx"], 1, "there.onnx exists; choose another name"),
+        (["run", "--png", "there.png"], 1, "there.png exists; choose another name"),
         (["run", "--png", "no/e.png"], 1, "no does not exist; make that folder first"),
         (["run", "--png", "model.onnx"], 2, "--out and --png are both model.onnx"),
-        (["run", "-o", "run/best.pth", "--force"], 2, "run/best.pth is what is exported"),
+        (["run.onnx", "-o", "run.onnx", "--force"], 2, "run.onnx is what is exported"),
         (["run", "-o", "model.pt2"], 2, "is a name for --format torch-export"),
         (["run", "--data", "nothing"], 2, "no data set is called 'nothing'"),
         (["empty"], 1, "empty has no best.pth"),
@@ -362,12 +363,18 @@ def test_code_that_a_file_names_is_not_run(ptools: Run) -> None:
         (["run", "--format", "onnxx"], 2, "onnxx"),
         (["run", "--format", "torch-export", "--opset", "17"], 2, "--opset is for --format onnx"),
         (["run", "--opset", "0"], 2, "not in the range 1 to 1000"),
+        (["run", "-o", "x"], 2, "x: the name must end in .onnx"),
+        (["run", "--png", "x.jpg"], 2, "x.jpg: the name must end in .png"),
+        (["run", "--in", "5"], 2, "'ptools shapes --model "),
+        (["run", "--format", "tensorrt", "-o", "x.pt2"], 2, "a name for --format torch-export"),
     ],
 )
 def test_wrong_input_is_one_line(args: list[str], code: int, says: str, ptools: Run) -> None:
     nets()
     run()
     Path("there.onnx").touch()
+    Path("there.png").touch()
+    shutil.copy("run/best.pth", "run.onnx")
     Path("empty").mkdir()
     done = ptools("export", *args)
     assert done.exit_code == code
@@ -420,23 +427,102 @@ def test_without_a_gpu_tensorrt_is_refused_before_torch_is_imported() -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("driver", ["dev/nvidia0", "usr/lib/wsl/lib/libcuda.so.1"])
-def test_with_a_gpu_the_package_is_asked_for(driver: str) -> None:
-    for module in ("torch_tensorrt", "tensorrt", "tensorrt_libs"):
-        try:
-            __import__(module)
-        except ImportError:
-            continue
-        pytest.skip(f"{module} is installed")
-    file = Path("root", driver)
+def broken() -> bool:
+    """Whether no driver of NVIDIA's answers here."""
+    try:
+        tensorrt._driver()
+    except PtoolsError:
+        return True
+    return False
+
+
+@pytest.mark.skipif(not broken(), reason="there is a driver of NVIDIA's here")
+@pytest.mark.parametrize("device", ["dev/nvidia0", "usr/lib/wsl/lib/libcuda.so.1"])
+def test_a_gpu_without_its_driver_is_said(device: str) -> None:
+    file = Path("root", device)
     file.parent.mkdir(parents=True)
     Path("root/dev").mkdir(exist_ok=True)
     Path("root/dev/nvidiactl").touch()
     with pytest.raises(PtoolsError, match="needs an NVIDIA GPU"):
-        tensorrt.check(Path("root"))
+        tensorrt.check(Path("model.ep"), Path("root"))
     file.touch()
-    with pytest.raises(PtoolsError, match="TensorRT is not installed: pip install"):
-        tensorrt.check(Path("root"))
+    with pytest.raises(PtoolsError, match="driver of the NVIDIA GPU does not work"):
+        tensorrt.check(Path("model.ep"), Path("root"))
+
+
+def installed(folder: str, call: str) -> str:
+    """What a function of tensorrt says where `folder` has more packages."""
+    code = f"from ptools_plugins.export import tensorrt; print(tensorrt.{call}())"
+    path = os.pathsep.join([folder, *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    return (done.stdout + done.stderr).splitlines()[-1]
+
+
+def test_what_tensorrt_lacks_is_named() -> None:
+    package = Path("site/onnxruntime/capi")
+    package.mkdir(parents=True)
+    Path("site/onnxruntime/__init__.py").touch()
+    assert "needs onnxruntime-gpu: pip" in installed("site", "_needs_onnxruntime")
+    library = package / "libonnxruntime_providers_tensorrt.so"
+    library.write_bytes(b"\x7fELF..\0libnvinfer.so.9\0libm.so.6\0libnvinfer_plugin.so.9\0")
+    says = installed("site", "_needs_onnxruntime")
+    assert says.endswith("needs libnvinfer.so.9, which is not here: pip install 'tensorrt<10'")
+    Path("site/torch_tensorrt.py").write_text("raise Exception('no libnvinfer.so.11')")
+    says = installed("site", "_needs_torch_tensorrt")
+    assert "PyTorch cannot use the NVIDIA GPU" in says or "(no libnvinfer.so.11): install" in says
+
+
+@pytest.mark.parametrize(
+    ("packages", "suffix"),
+    [(["onnxruntime"], ".onnx"), (["onnxruntime", "torch_tensorrt"], ".ep"), ([], ".ep")],
+)
+def test_the_name_of_an_engine_says_who_builds_it(packages: list[str], suffix: str) -> None:
+    for name in packages:
+        Path("site", name, "capi").mkdir(parents=True)
+        Path("site", name, "__init__.py").touch()
+        Path("site", name, "capi/libonnxruntime_providers_tensorrt.so").touch()
+    if not packages and installed("site", "suffix") == ".onnx":
+        pytest.skip("onnxruntime-gpu is installed")
+    assert installed("site", "suffix") == suffix
+
+
+def test_tensorrt_parses_and_builds_our_onnx(ptools: Run) -> None:
+    """TensorRT-RTX has TensorRT's parser and builder, and needs no GPU for them."""
+    trt = pytest.importorskip(
+        "tensorrt_rtx_bindings", reason="needs tensorrt-rtx-cu13-bindings and -libs"
+    )
+    run()
+    assert ptools("export", "run").exit_code == 0
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    assert trt.OnnxParser(network, logger).parse(Path("model.onnx").read_bytes())
+    entry = network.get_input(0)
+    assert entry.name == "images" and entry.shape[0] == -1
+    profile = builder.create_optimization_profile()
+    shape = tuple(entry.shape)[1:]
+    profile.set_shape(entry.name, (1, *shape), (2, *shape), (32, *shape))
+    config = builder.create_builder_config()
+    config.add_optimization_profile(profile)
+    assert builder.build_serialized_network(network, config).nbytes > 1000
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("name", ["engine.ep", "engine.onnx"])
+def test_an_engine_answers_as_the_network(name: str, ptools: Run) -> None:
+    try:
+        tensorrt.check(Path(name))
+    except PtoolsError as error:
+        pytest.skip(str(error))
+    run()
+    done = ptools("export", "run", "--format", "tensorrt", "-o", name, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert all(check["passed"] for check in done.document["checks"])
 
 
 # -- ptools predict model.onnx ---------------------------------------------------------------------

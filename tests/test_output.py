@@ -26,6 +26,12 @@ def test_document_is_json_whatever_the_numbers(capsys: pytest.CaptureFixture[str
     assert captured.err == ""
 
 
+def test_sizes_of_files() -> None:
+    sizes = {0: "0 B", 999: "999 B", 1000: "1 kB", 4120: "4.12 kB", 999_499: "999 kB"}
+    sizes |= {999_500: "1 MB", 3_216_000: "3.22 MB", 5 * 10**15: "5e+03 TB"}
+    assert {count: output.size(count) for count in sizes} == sizes
+
+
 def test_a_table_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("name", "size"), [("a" * 100, 1), ("b", 22)])
     assert capsys.readouterr().out.splitlines() == [
@@ -75,6 +81,12 @@ def test_a_table_on_a_terminal_keeps_to_its_width() -> None:
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", on_terminal("plugins", columns=60))
     assert "train" in shown
     assert max(map(len, shown.replace("\r", "").splitlines())) <= 60
+
+
+def test_a_paragraph_keeps_its_indent_on_a_terminal() -> None:
+    code = "from ptools import output; output.paragraph('  ' + 'word ' * 20)"
+    shown = on_terminal(command=[sys.executable, "-c", code], columns=40).replace("\r", "")
+    assert [line[:6] for line in shown.splitlines()] == ["  word"] * 3
 
 
 def test_the_progress_bar_is_for_terminals(

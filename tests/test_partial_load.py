@@ -256,7 +256,11 @@ def test_nothing_in_common_is_refused(place: Path, ptools: Run) -> None:
         (["old.pth", "nowhere.pth"], 2, "nowhere.pth does not exist"),
         (["empty.pth", "net.pth"], 1, "empty.pth"),
         (["old.pth", "page.pth"], 1, "page.pth"),
-        (["old.pth", "net.pth", "-o", "no/such/folder/x.pth"], 1, "check that its folder exists"),
+        (
+            ["old.pth", "net.pth", "-o", "no/such/folder/x.pth"],
+            1,
+            "does not exist; make that folder first",
+        ),
         (["old.pth", "net.pth", "--accept", "all"], 2, "likely"),
         (["old.pth", "net.pth", "--first", "0"], 2, "--first"),
         (["old.pth", "net.pth", "--first", "3", "--map-file", "map.json"], 2, "one of them"),

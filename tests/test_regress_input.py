@@ -113,7 +113,7 @@ WRONG = {
     "--compare --how manual": "--compare",
     "--json --every 2": "--every needs no --json",
     "--png picture.jpg": "must end in .png",
-    "--png nowhere/a.png": "nowhere is no folder",
+    "--png nowhere/a.png": "nowhere does not exist; make",
 }  # fmt: skip
 
 

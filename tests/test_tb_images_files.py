@@ -170,6 +170,11 @@ def test_folders_with_and_without_parts_and_classes(ptools: Run) -> None:
     ]
     (entry,) = sources.find(["loose"]).entries
     assert (entry.label, entry.name, entry.source) == (None, str(loose), "loose")
+    for names in (["loose"], ["loose/x.png"]):
+        done = ptools("tb-images", *names, "--split", "test")
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+        assert "--split is for data sets, class folders and tables" in done.stderr
+    assert len(sources.find(["set", "loose/x.png"], split="val").entries) == 3
     Path("empty").mkdir()
     done = ptools("tb-images", "empty")
     assert done.exit_code == 1

@@ -127,6 +127,8 @@ def test_a_batch_with_a_transform_is_what_goes_into_the_network(ptools: Run) -> 
         ("ToDtype(os.environ)", "cannot be read"),
         ("RandomCrop('a')", "--transform"),
         (" ; ", "--transform is empty"),
+        ("Resize(100000)", "a side has at most 8192 pixels"),
+        ("CenterCrop([100, 9000])", "a side has at most 8192 pixels"),
     ],
 )
 def test_what_is_no_transform_is_refused(ptools: Run, text: str, why: str) -> None:
@@ -145,6 +147,7 @@ def test_what_is_no_transform_is_refused(ptools: Run, text: str, why: str) -> No
         ("RandomIoUCrop()", "bounding boxes"),
         ("RandomCrop(500)", "RandomCrop fails on an image of 3x64x64"),
         ("RandomCrop(500)", "(64, 64)."),
+        ("Pad(1000000)", "what Pad makes of 3x64x64 is larger than memory"),
     ],
 )
 def test_what_takes_no_such_image_is_said(text: str, why: str) -> None:

@@ -588,7 +588,7 @@ def surroundings() -> tuple[Any, ...]:
         nn.Module.__call__,
         sys.modules.get("torch._dynamo"),
         vars(torch).get("_dynamo"),
-        torch.random.get_rng_state().sum().item(),
+        torch.random.get_rng_state().numpy().tobytes(),
         len(warnings.filters),
     )
 
@@ -798,8 +798,12 @@ with without_dynamo():
     assert not hasattr(sys.modules["torch._dynamo"], "__file__")
     assert not any(m.startswith("torch._dynamo.") for m in sys.modules)
 assert "torch._dynamo" not in sys.modules and "_dynamo" not in vars(torch)
+with without_dynamo(compile=True), without_dynamo():
+    assert not hasattr(sys.modules["torch._dynamo"], "__file__")
 with without_dynamo():
     import torch._dynamo.config
+    from torch._dynamo import symbolic_convert
+    assert symbolic_convert.config is torch._dynamo.config  # it is there once
     net = torch.compile(torch.nn.Linear(3, 3), backend="eager")
     assert net(torch.ones(2, 3)).shape == (2, 3)
 real = sys.modules["torch._dynamo"]

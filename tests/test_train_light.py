@@ -136,13 +136,13 @@ def test_a_module_below_a_stand_in_is_imported_once(name: str) -> None:
         """
 import sys, torch
 from importlib import import_module
-from ptools.training import light
+from ptools.tracing import lazy
 name = sys.argv[1]
 above, _, leaf = name.rpartition(".")
-with light._standing_in(above, {"__path__": []} if "optim" in above else {}):
+with lazy.standing_in(above, {"__path__": []} if "optim" in above else {}):
     below = import_module(name)
     assert getattr(sys.modules[above], leaf) is below is sys.modules[name]
-    assert below.__spec__.origin == below.__file__ and light._Below is not type(below.__spec__.loader)
+    assert below.__spec__.origin == below.__file__ and lazy._Below is not type(below.__spec__.loader)
     kinds = [k for k in vars(below).values() if isinstance(k, type) and k.__module__ == name]
     shared = [(k, m) for k in kinds for m in list(sys.modules.values()) if k.__name__ in vars(m)]
     theirs = {id(vars(m)[k.__name__]) for k, m in shared if vars(m)[k.__name__].__module__ == name}

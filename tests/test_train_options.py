@@ -176,11 +176,27 @@ def test_the_losses_are_those_of_torch() -> None:
     ):  # fmt: skip
         found = losses.plain(name)(logits, labels)
         assert torch.allclose(found, torchs(logits, one_hot))
+        assert torch.allclose(losses.each(name)(logits, labels).mean(), found)
         smoothed = losses.objective(name, smoothing=0.2)(logits, labels)
         assert torch.allclose(smoothed, torchs(logits, one_hot * 0.8 + 0.05))
         same = losses.objective(name, weights=torch.ones(4))(logits, labels)
         assert torch.allclose(same, found)
     assert losses.balanced([10, 30, 0]) == pytest.approx([2.0, 2 / 3, 0.0])
+
+
+@pytest.mark.parametrize("loss", ["ce", "bce", "mse", "l1", "huber"])
+def test_sums_are_the_same_whenever_they_are_counted(loss: str) -> None:
+    """A run that goes on has counted at other batches than the one that was not interrupted."""
+    batches = [batch(size) for size in (*range(50, 61), 5, 1)]
+    found = []
+    for every in (1, 3, 100):
+        step = Step(net(), Settings.chosen(loss=loss, label_smoothing=0.1), batches=len(batches))
+        for number, one in enumerate(batches, 1):
+            step(None, one)
+            if number % every == 0:
+                step.running.settle()
+        found.append((step.running.loss, step.running.accuracy))
+    assert found[0] == found[1] == found[2]
 
 
 def test_balanced_classes_weigh_the_same() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from traceback import clear_frames
 from typing import Any
 
 from ptools.errors import PtoolsError, one_line
@@ -69,12 +70,17 @@ class Crew:
         return self._results()
 
     def _results(self) -> Iterator[Any]:
+        result: Any
         try:
             for result in self._loader:
                 if isinstance(result, PtoolsError):
                     raise result
                 yield result
-        except RuntimeError as error:
+        except (PtoolsError, RuntimeError) as error:
+            # whoever keeps the error keeps its frames: the workers would end with these, late, and maybe
+            # in a process that was forked meanwhile, which writes to pipes that are no longer its own
+            self._loader = result = None
+            clear_frames(error.__traceback__)
             if "DataLoader worker" not in str(error):
                 raise
             raise PtoolsError(

@@ -5,7 +5,7 @@ resnet18, torchvision:resnet18  of torchvision.models, without pretrained weight
 net.py:Net                      a class or function in a file
 package.module:Net(width=32)    the same in an importable module; arguments are literals
 
-    build, prepare        the model of a name
+    build, prepare        the model of a name; imported: any function or class of a file of yours
     Blueprint, blueprint  all it takes to build a trained network again
     initialise, parts     weights, dropout, lazy layers of one that is built
     heads                 its last layer: found, replaced, added to
@@ -38,6 +38,7 @@ __all__ = [
     "anchored",
     "build",
     "check_named",
+    "imported",
     "initialise",
     "is_photographic",
     "is_sized",
@@ -109,6 +110,12 @@ def _no_bytecode() -> Iterator[None]:
         yield
     finally:
         sys.dont_write_bytecode = before
+
+
+def imported(place: str, name: str) -> Any:
+    """Return `name` of a file or module, imported as a model of yours is. Raises UsageError."""
+    with _no_bytecode():
+        return _find(place, name)
 
 
 def place(spec: str) -> str | None:

@@ -1,6 +1,7 @@
 """The file that a training left, and its weights in a network that was built again.
 
 best(run)          the file of a run folder, or the file itself
+no_code(file, ...) an error where building the network that a file names would run code
 fill(net, ...)     all weights of a checkpoint into a network, or an error that says which do not fit
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ptools.errors import FileError, cause
+from ptools.errors import FileError, UsageError, cause, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ptools.checkpoints import Weights
 
-__all__ = ["best", "fill"]
+__all__ = ["best", "fill", "no_code"]
 
 
 def best(run: Path) -> Path:
@@ -30,6 +31,18 @@ def best(run: Path) -> Path:
     if not (run / "best.pth").exists():
         raise FileError(f"{run} has no best.pth; give a run folder of 'ptools train', or a file.")
     return run / "best.pth"
+
+
+def no_code(file: Path, model: str) -> None:
+    """Raise UsageError where building `model`, which is what `file` says, would run code of a file."""
+    from ptools import models
+
+    if models.place(model):
+        spec = one_line(model)
+        raise UsageError(
+            f"{file} is of '{spec}', and building that runs its code: add --model '{spec}' "
+            "if it is yours."
+        )
 
 
 def fill(net: nn.Module, weights: Weights, file: Path, model: str, *, way: str = "") -> None:

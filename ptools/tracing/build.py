@@ -57,7 +57,7 @@ def build(make: Make, dtype: torch.dtype | None = None) -> Built:
 
 def build_real(make: Make, dtype: torch.dtype | None = None) -> nn.Module:
     """Build the model on the CPU with zero weights; buffers have their real values."""
-    with _SkipInit():
+    with _SkipInit(), torch.random.fork_rng(devices=[]):
         model = make()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -120,7 +120,8 @@ def _on_meta(make: Make) -> nn.Module:
 
 
 def _real(make: Make) -> nn.Module:
-    return make()
+    with torch.random.fork_rng(devices=[]):
+        return make()
 
 
 def _registered(make: Make) -> nn.Module:

@@ -7,7 +7,7 @@
 A loss is a mean over the batch (and the classes, but for ce), as in torch.nn.functional.
 
 objective(name, ...)   what is minimised: smoothed, weighted
-plain(name)            the loss as it is shown: neither smoothed nor weighted
+plain(name)            the loss as it is shown: neither smoothed nor weighted; each(name): of every sample
 scores(name, logits)   what the network says of each class
 balanced(counts)       a weight per class
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["balanced", "objective", "plain", "scores"]
+__all__ = ["balanced", "each", "objective", "plain", "scores"]
 
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
@@ -36,6 +36,18 @@ _DISTANCES = {
 def plain(name: str) -> Loss:
     """Return the loss `name` of (logits, labels) as it is shown: neither smoothed nor weighted."""
     return objective(name)
+
+
+def each(name: str) -> Loss:
+    """Return the same of every sample: (B,). What one has does not depend on the others."""
+    from torch.nn import functional as F
+
+    if name == "ce":
+        return lambda logits, labels: F.cross_entropy(logits, labels, reduction="none")
+    distance: Any = getattr(F, _DISTANCES[name])
+    return lambda logits, labels: distance(
+        logits, F.one_hot(labels, logits.shape[1]).to(logits.dtype), reduction="none"
+    ).mean(1)
 
 
 def scores(name: str, logits: Tensor) -> Tensor:

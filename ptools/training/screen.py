@@ -58,7 +58,7 @@ class Screen:
 
     def __init__(self) -> None:
         self.bar: Progress | None = None
-        self.drawn = 0.0
+        self.due = 0.0  # when the bar is drawn again
         self.silent = False
 
     def start(self, session: Session, folder: Path) -> None:
@@ -83,7 +83,7 @@ class Screen:
         self.bar.start()
 
     def watch(self, now: Running | Epoch) -> None:
-        """Print a line per epoch; draw the bar at most 10 times a second, as reading a loss costs."""
+        """Print a line per epoch; draw the bar, for a 100th of the time: 10 times a second to once."""
         if self.silent:
             return
         if isinstance(now, Epoch):
@@ -91,14 +91,16 @@ class Screen:
                 output.note(_line(now))
             else:  # the loop keeps its random numbers from what an epoch's end draws
                 self.bar.console.print(_line(now), highlight=False, markup=False, soft_wrap=True)
-        elif self.bar is not None and (monotonic() - self.drawn > 0.1 or now.done == now.total):
-            self.drawn = monotonic()
+        elif self.bar is not None and (monotonic() > self.due or now.done == now.total):
+            begun = monotonic()
             measured: dict[str, Any] = {"loss": now.loss, "accuracy": now.accuracy}
             numbers = random.getstate()  # rich draws some, and the model may as well
             self.bar.update(
                 self.task, completed=now.done, total=now.total, refresh=True, **measured
             )
             random.setstate(numbers)
+            ended = monotonic()
+            self.due = ended + min(max(0.1, 100 * (ended - begun)), 1.0)
 
     def stop(self) -> None:
         if self.bar is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,7 +51,7 @@ class Running:
     """
 
     total: int  # batches of all epochs
-    plain: losses.Loss | None = None  # of logits and labels; None: that of a batch is
+    each: losses.Loss | None = None  # of logits and labels: (B,); None: what was minimised is shown
     done: int = 0  # batches so far, of `total`
     count: int = 0  # samples so far, of this epoch
     loss_sum: float = 0.0
@@ -91,11 +92,15 @@ class Running:
         logits = torch.cat([batch.logits for batch in waiting])
         labels = torch.cat([batch.labels for batch in waiting])
         self.right_sum += int((logits.argmax(1) == labels).count_nonzero())
-        plain = self.plain
-        shown = torch.stack([plain(b.logits, b.labels) if plain else b.main for b in waiting])
-        minimised = torch.stack([batch.loss for batch in waiting])
-        for batch, loss, mean in zip(waiting, minimised.tolist(), shown.tolist(), strict=True):
-            self.loss_sum += mean * len(batch.labels)
+        minimised = torch.stack([batch.loss for batch in waiting]).tolist()
+        if self.each is None:
+            means = torch.stack([batch.main for batch in waiting]).tolist()
+            sums = [mean * len(b.labels) for mean, b in zip(means, waiting, strict=True)]
+        else:
+            values = iter(self.each(logits, labels).tolist())
+            sums = [sum(islice(values, len(batch.labels))) for batch in waiting]
+        for batch, loss, shown in zip(waiting, minimised, sums, strict=True):
+            self.loss_sum += shown
             if self.bad is None and not isfinite(loss):
                 self.bad = batch.step, batch.lr, loss
 
@@ -136,6 +141,7 @@ class Step:
     ) -> None:
         self.model, self.settings, self.batches = model, settings, batches
         self.optimizer = optim.optimizer(model, settings, groups)
+        self.bare_step = optim.bare(self.optimizer)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         per_epoch = -(-batches // settings.accumulate)
         self.schedule = optim.Schedule(
@@ -146,8 +152,8 @@ class Step:
             settings.loss, smoothing=settings.label_smoothing, weights=class_weights
         )
         changed = settings.label_smoothing or class_weights is not None
-        plain = losses.plain(settings.loss) if changed else None
-        self.running = Running(batches * settings.epochs, plain)
+        each = losses.each(settings.loss) if changed else None
+        self.running = Running(batches * settings.epochs, each)
         self.step, self.batch, self.lr = 0, 0, 0.0
         self.losses: list[float] = []  # that the plateau looks at
         self.lr_now()
@@ -210,8 +216,9 @@ class Step:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            self.bare_step()
+        for parameter in self.parameters:  # as zero_grad does, in a tenth of its time
+            parameter.grad = None
         self.step += 1
 
     def _apart(self) -> Any:

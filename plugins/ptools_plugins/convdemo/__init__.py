@@ -128,7 +128,7 @@ def command(ctx: click.Context, /, as_json: bool, force: bool, **asked: Any) -> 
     elif not written:
         _print(asked, photo, shown)
     for path, size in written.items():
-        output.result(f"{path}: {size / 1000:,.0f} kB")
+        output.result(f"{path}: {output.size(size)}")
 
 
 def _check(ctx: click.Context, asked: dict[str, Any], as_json: bool) -> None:

@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ptools import output
 from ptools_plugins.convdemo import scenes
 from ptools_plugins.convdemo.scenes import Cell, Grid, Scene
 
@@ -53,13 +54,12 @@ class Ink(NamedTuple):
 
 def ink() -> Ink:
     """Return the ink that fits standard output: colour on a terminal, unless NO_COLOR is set."""
-    import os
     import shutil
 
     if not sys.stdout.isatty():
         return Ink()
     width = max(20, shutil.get_terminal_size().columns)
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if not output.coloured():
         return Ink(width)
     return Ink(width, True, "utf" in (sys.stdout.encoding or "").lower())
 

@@ -82,10 +82,10 @@ def command(
     out = _out(out, options["format"])
     if out == png:
         raise UsageError(f"--out and --png are both {out}; choose another name for one.")
-    formats.needs(options["format"], options["opset"])
-    for path in (out, png):
-        if path is not None:
-            files.place(path, force=options["force"])
+    formats.needs(options["format"], out, options["opset"])
+    files.place(out, force=options["force"])
+    if png is not None:
+        files.place(png, force=options["force"], end=".png")
     output.note(f"Exporting {run or weights} to {out}: some seconds.")
     with output.aside():  # the model may be anybody's code
         done = work.export(run or weights, out, **options)  # type: ignore[arg-type]
@@ -106,11 +106,17 @@ def _out(out: Path | None, format: str) -> Path:
 
     from ptools_plugins.export.formats import SUFFIXES
 
+    if out is None and format == "tensorrt":
+        from ptools_plugins.export import tensorrt
+
+        return Path(f"model{tensorrt.suffix()}")
     if out is None:
         return Path(f"model{SUFFIXES[format]}")
     other = {suffix: name for name, suffix in SUFFIXES.items()}.get(out.suffix.lower(), format)
-    if other != format and format != "tensorrt":  # that of onnxruntime is an .onnx file
+    if other != format and (other, format) != ("onnx", "tensorrt"):  # onnxruntime writes its engine
         raise UsageError(f"{out.name} is a name for --format {other}, and {format} is written.")
+    if out.suffix.lower() not in SUFFIXES.values() and not out.is_dir():
+        raise UsageError(f"{out}: the name must end in {SUFFIXES[format]}.")
     return out
 
 

@@ -3,7 +3,7 @@
 Made                 the content, how to run it, what is to be told of it
 onnx(...)            torch.onnx.export (dynamo), run by onnxruntime
 torch_export(...)    torch.export, run by torch
-needs(format)        say at once what is missing
+needs(format, ...)   say at once what is missing
 
 The exporters print much and warn of more; whether they are right is found by comparing outputs.
 """
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ptools.errors import PtoolsError, UsageError, one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor, nn
 
     from ptools_plugins.export.source import Source
@@ -41,8 +43,8 @@ class Made:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def needs(format: str, opset: int | None = None) -> None:
-    """Raise PtoolsError where a package of the format is missing. Nothing is imported for it.
+def needs(format: str, out: Path, opset: int | None = None) -> None:
+    """Raise PtoolsError where what writes the format is missing; only TensorRT's is imported for it.
 
     Raises UsageError for an opset of what has none.
     """
@@ -60,7 +62,7 @@ def needs(format: str, opset: int | None = None) -> None:
     elif format == "tensorrt":
         from ptools_plugins.export import tensorrt
 
-        tensorrt.check()
+        tensorrt.check(out)
 
 
 def onnx(source: Source, names: tuple[list[str], list[str]], opset: int | None = None) -> Made:
@@ -80,22 +82,19 @@ def onnx(source: Source, names: tuple[list[str], list[str]], opset: int | None =
             f"the weights are {size / 2**30:.1f} GiB and one ONNX file holds less than 2: "
             "use --format torch-export."
         )
-    from onnx.helper import set_model_props
-
     with quiet(), exporting(source.model):
         program: Any = torch.onnx.export(
             source.net,
             tuple(example(source)),
             dynamo=True,
-            dynamic_shapes=_dynamic(source),
+            dynamic_shapes=dynamic(source),
             input_names=names[0],
             output_names=names[1],
             opset_version=opset,
             verbose=False,
         )
         proto = program.model_proto
-        kept = {entry.key: entry.value for entry in proto.metadata_props}
-        set_model_props(proto, kept | source.metadata())
+        _describe(proto, source)
         _anonymous(proto)
         content: bytes = proto.SerializeToString()
     got = max(one.version for one in proto.opset_import if one.domain in ("", "ai.onnx"))
@@ -105,6 +104,23 @@ def onnx(source: Source, names: tuple[list[str], list[str]], opset: int | None =
             "leave --opset out."
         )
     return Made(content, _onnxruntime(content), *names, notes={"opset": got})
+
+
+def described(content: bytes, source: Source) -> bytes:
+    """Return an ONNX file with what is known of the network in its metadata."""
+    from onnx import load_model_from_string
+
+    proto = load_model_from_string(content)
+    _describe(proto, source)
+    described: bytes = proto.SerializeToString()
+    return described
+
+
+def _describe(proto: Any, source: Source) -> None:
+    from onnx.helper import set_model_props
+
+    kept = {entry.key: entry.value for entry in proto.metadata_props}
+    set_model_props(proto, kept | source.metadata())
 
 
 def _anonymous(proto: Any) -> None:
@@ -141,8 +157,6 @@ def _onnxruntime(content: bytes) -> Callable[[list[Tensor]], list[Tensor]]:
 
 def torch_export(source: Source, names: tuple[list[str], list[str]]) -> Made:
     """Export with torch.export: one .pt2 file, the metadata in `ptools.json` inside."""
-    import json
-
     import torch
 
     buffer = io.BytesIO()
@@ -151,19 +165,25 @@ def torch_export(source: Source, names: tuple[list[str], list[str]]) -> Made:
         for module in program.graph_module.modules():
             for node in module.graph.nodes if hasattr(module, "graph") else ():
                 node.meta.pop("stack_trace", None)  # paths of this machine
-        about = {"ptools.json": json.dumps(source.metadata())}
-        torch.export.save(program, buffer, extra_files=about)
+        torch.export.save(program, buffer, extra_files=about(source))
         again: Any = torch.export.load(io.BytesIO(buffer.getvalue())).module()
     return Made(buffer.getvalue(), runner(again), *names)
 
 
-def exported(source: Source, device: str = "cpu") -> Any:
-    """Return the ExportedProgram of the network, its batch dynamic. The network moves to `device`."""
+def about(source: Source) -> dict[str, str]:
+    """Return the files that go into an ExportedProgram: what is known of the network."""
+    import json
+
+    return {"ptools.json": json.dumps(source.metadata())}
+
+
+def exported(source: Source, device: str = "cpu", most: int | None = None) -> Any:
+    """Return the ExportedProgram of the network, for batches up to `most`. It moves to `device`."""
     import torch
 
     inputs = tuple(t.to(device) for t in example(source))
     return torch.export.export(
-        source.net.to(device), inputs, dynamic_shapes=_dynamic(source), strict=False
+        source.net.to(device), inputs, dynamic_shapes=dynamic(source, most), strict=False
     )
 
 
@@ -196,10 +216,11 @@ def example(source: Source, batch: int = BATCH) -> list[Tensor]:
     return next(iter(noise(source.inputs, batch, 1)))[0]
 
 
-def _dynamic(source: Source) -> tuple[dict[int, Any], ...]:
+def dynamic(source: Source, most: int | None = None) -> tuple[dict[int, Any], ...]:
+    """Return which dimension of each input is the batch, of 1 to `most`."""
     import torch
 
-    batch = torch.export.Dim("batch")
+    batch = torch.export.Dim("batch", min=1, max=most) if most else torch.export.Dim("batch")
     return tuple({0: batch} for _ in source.inputs)
 
 
@@ -234,7 +255,7 @@ def exporting(model: str) -> Iterator[None]:
             last = last.__cause__
         text = f"{type(last).__name__}: {last}"
         way = next((way for word, way in _WAYS if word in text), "")
-        said = one_line(str(last).split("\n\n")[0], 200).rstrip(".")
+        said = one_line(str(last).split("\n\n")[0], 200).rstrip(".") or type(last).__name__
         raise PtoolsError(f"'{model}' cannot be exported: {way or said}") from error
 
 

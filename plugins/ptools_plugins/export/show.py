@@ -46,7 +46,7 @@ def _costs(done: Exported) -> None:
     heads = ["", "PyTorch", _AFTER[done.format], ""]
     slow, fast = done.milliseconds
     rows = [
-        ["size", *map(_size, done.bytes), f"{done.bytes[1] / done.bytes[0]:.2f}x"],
+        ["size", *map(output.size, done.bytes), f"{done.bytes[1] / done.bytes[0]:.2f}x"],
         ["latency", f"{slow:.3f} ms", f"{fast:.3f} ms", _speed(slow / fast)],
     ]
     output.table(heads, rows, right=heads[1:3])
@@ -56,15 +56,6 @@ def _costs(done: Exported) -> None:
 
 def _speed(ratio: float) -> str:
     return f"{ratio:.1f}x faster" if ratio >= 1 else f"{1 / ratio:.1f}x slower"
-
-
-def _size(number: int) -> str:
-    value = float(number)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
-        value /= 1024
-    return f"{value:.3g} GiB"
 
 
 def picture(done: Exported) -> bytes:
@@ -77,7 +68,7 @@ def picture(done: Exported) -> bytes:
     both = ["PyTorch", _AFTER[done.format]]
     for axes, values, title in (
         (latency, done.milliseconds, "latency of one sample, ms"),
-        (size, [n / 2**20 for n in done.bytes], "size, MiB"),
+        (size, [n / 1e6 for n in done.bytes], "size, MB"),
     ):
         bars = axes.bar(both, values, color=["#8a8f98", "#1f77b4"], width=0.6)
         axes.bar_label(bars, fmt="%.3g", padding=2)

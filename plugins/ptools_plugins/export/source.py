@@ -115,12 +115,8 @@ def _trained(file: Path, about: Any, model: str | None, *, trust: bool) -> Sourc
         raise FileError(f"{file} names {len(classes)} classes for {blueprint.classes} outputs.")
     if model:
         blueprint = replace(blueprint, model=model)
-    elif not trust and models.place(blueprint.model):
-        spec = one_line(blueprint.model)
-        raise UsageError(
-            f"{file} is of '{spec}', and building that runs its code: add --model '{spec}' "
-            "if it is yours."
-        )
+    elif not trust:
+        trained.no_code(file, blueprint.model)
     return Source(
         file=file,
         net=blueprint.build(),

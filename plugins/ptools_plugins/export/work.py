@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -106,23 +107,14 @@ def export(
     """
     from ptools_plugins.export import formats
 
-    formats.needs(format, opset)
+    formats.needs(format, out, opset)
     files.place(out, force=force)
-    from ptools.training import hardware
-
-    hardware.import_torch()
-    from ptools_plugins.export import source as sources
-
-    source = sources.find(file, model=model, inputs=inputs, trust=trust)
-    if out.exists() and out.samefile(source.file):
-        raise UsageError(f"{out} is what is exported; choose another name for what is written.")
+    source = _source(file, out, model=model, inputs=inputs, trust=trust)
     images = _images(data, source) if data else None
     original = formats.runner(source.net)
     names, shapes = _ends(source, original)
-    made = _made(format, opset)(source, names)
+    made = _made(format, out, opset)(source, names)
     checks, unreadable = _checked(source, original, made.run, images, limit)
-    if faults := [check.fault for check in checks if not check.passed]:
-        raise PtoolsError(f"{faults[0]}: this is not '{source.model}', nothing was written.")
     costs = _costs(source, original, made)
     files.write(out, made.content, force=force)
     return Exported(
@@ -140,18 +132,33 @@ def export(
     )
 
 
+def _source(file: Path, out: Path, **how: Any) -> Source:
+    """Return the network of `file`, which is not what `out` overwrites."""
+    from ptools.training import hardware
+
+    hardware.import_torch()
+    from ptools_plugins.export import source as sources
+
+    source = sources.find(file, **how)
+    if out.exists() and out.samefile(source.file):
+        raise UsageError(f"{out} is what is exported; choose another name for what is written.")
+    return source
+
+
 def _inputs(source: Source, made: Made) -> dict[str, list[Any]]:
     pairs = zip(made.inputs, source.inputs, strict=True)
     return {name: ["batch", *one.shape] for name, one in pairs}
 
 
-def _made(format: str, opset: int | None) -> Callable[[Source, tuple[list[str], list[str]]], Made]:
+def _made(
+    format: str, out: Path, opset: int | None
+) -> Callable[[Source, tuple[list[str], list[str]]], Made]:
     from ptools_plugins.export import formats, tensorrt
 
     makers: dict[str, Callable[[Source, tuple[list[str], list[str]]], Made]] = {
         "onnx": partial(formats.onnx, opset=opset),
         "torch-export": formats.torch_export,
-        "tensorrt": tensorrt.build,
+        "tensorrt": partial(tensorrt.build, out=out),
     }
     return makers[format]
 
@@ -168,7 +175,7 @@ def _ends(source: Source, original: Run) -> tuple[tuple[list[str], list[str]], l
         takes = " ".join(f"--in {one}" for one in source.inputs)
         raise UsageError(
             f"'{source.model}' does not run on {takes}: {cause(error)[:160]}; "
-            f"'ptools shapes {source.model} {takes}' says where."
+            f"'ptools shapes --model {quote(source.model)} {takes}' says where."
         ) from error
     first = "images" if source.pictorial else "input"
     count = len(source.inputs)
@@ -192,20 +199,22 @@ def _shape(two: Tensor, three: Tensor) -> list[Any]:
 def _checked(
     source: Source, original: Run, run: Run, images: ImageSet | None, limit: int
 ) -> tuple[list[Check], int]:
+    """Return what was compared, and how many pictures are unreadable. Raises PtoolsError for a fault."""
     from ptools_plugins.export.verify import compare, noise
 
     checks = [
         compare(f"noise, batch {n}", original, run, noise(source.inputs, n, REPEATS))
         for n in BATCHES
     ]
-    if images is None:
-        return checks, 0
-    part, samples = next(
-        (n, s) for n in ("test", "val", "train") if (s := getattr(images, n)) is not None
-    )
     bad: dict[str, str] = {}
-    batches = _batches(source, images, samples, limit, bad)
-    checks.append(compare(f"{images.name}, {part}", original, run, batches))
+    if images is not None:
+        part, samples = next(
+            (n, s) for n in ("test", "val", "train") if (s := getattr(images, n)) is not None
+        )
+        batches = _batches(source, images, samples, limit, bad)
+        checks.append(compare(f"{images.name}, {part}", original, run, batches))
+    if faults := [check.fault for check in checks if not check.passed]:
+        raise PtoolsError(f"{faults[0]}: this is not '{source.model}', nothing was written.")
     return checks, len(bad)
 
 

@@ -123,7 +123,7 @@ def command(
     if not abs(options["times"]) <= 1e9:
         raise UsageError(f"--times {options['times']} is no factor: give a finite number.")
     if png is not None:
-        files.place(png, force=force)
+        files.place(png, force=force, end=".png")
     with output.aside():  # the function may be anybody's code
         done = gradcheck(function, **options)
     from ptools_plugins.gradcheck import show

@@ -11,6 +11,7 @@ import ast
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -97,17 +98,30 @@ def _find(spec: str) -> Any:
         hint = suggestion(spec, list(READY)) or f" The ready ones: {', '.join(READY)}."
         raise UsageError(f"'{spec}' names nothing to check: write file.py:MyFunction.{hint}")
     try:
-        with models._no_bytecode():
-            found = models._find(place, name)
+        found = models.imported(place, name)
     except UsageError as error:
         if error.__cause__ is None:
             raise
-        raise UsageError(f"{spec} cannot be imported: {cause(error.__cause__)}") from error
+        raise UsageError(
+            f"{spec} cannot be imported: {cause(error.__cause__)}{_nearest(error.__cause__)}"
+        ) from error
     if isinstance(found, type) and issubclass(found, nn.Module):
-        return models.build(spec)
+        try:
+            return models.build(spec)
+        except models.BuildError as error:
+            way = "" if "(" in spec else f'; write its arguments into the name: "{spec}(3, 2)"'
+            raise UsageError(f"{error}{way}.") from error
     if "(" in spec:
         raise UsageError(f"{place}:{name} is no Module: give its arguments with --args.")
     return found
+
+
+def _nearest(error: BaseException) -> str:
+    """Return the name that was meant, where a module lacks one."""
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        hint = suggestion(error.name or "", list(vars(error.obj)))
+        return f".{hint}" if hint else ""
+    return ""
 
 
 def _forward(function: type[torch.autograd.Function]) -> list[str]:
@@ -251,8 +265,11 @@ def called(target: Target, tensors: Sequence[Tensor]) -> list[Tensor]:
     try:
         found = target.call(*tensors)
     except (Exception, SystemExit) as error:  # the function is anybody's code
+        lacks = ("positional argument", "combination of arguments")
+        asks = isinstance(error, TypeError) and any(words in str(error) for words in lacks)
+        way = "; give --in once for each tensor, and what else it takes with --args" if asks else ""
         raise PtoolsError(
-            f"{target.name} fails in forward: {cause(error)}{where(error)}"
+            f"{target.name} fails in forward: {cause(error)}{where(error)}{way}"
         ) from error
     leaves = [leaf for leaf in _pytree.tree_leaves(found) if isinstance(leaf, Tensor)]
     floats = [leaf for leaf in leaves if leaf.is_floating_point()]

@@ -11,10 +11,11 @@ bold(text)       a heading, on a terminal with colours
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+
+from ptools import output
 
 LINES = 39
 CUT = "..."
@@ -30,16 +31,9 @@ def width() -> int:
     return max(40, min(shutil.get_terminal_size().columns, _WIDEST))
 
 
-def coloured() -> bool:
-    """Return whether the result goes to a terminal that shows colours."""
-    return (
-        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )
-
-
 def bold(text: str) -> str:
     """Return a heading, bold where that can be seen."""
-    return f"\033[1m{text}\033[0m" if coloured() else text
+    return f"\033[1m{text}\033[0m" if output.coloured() else text
 
 
 def utf8() -> bool:

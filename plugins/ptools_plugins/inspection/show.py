@@ -18,7 +18,6 @@ from ptools_plugins.inspection.layout import (
     bare,
     bold,
     call,
-    coloured,
     columns,
     cut,
     shares,
@@ -228,7 +227,7 @@ def source(found: Source) -> None:
     """Print source, coloured on a terminal; file and line come first, as a comment."""
     text = bare(found.text)
     output.result(f"# {found.shown}")
-    if not coloured():
+    if not output.coloured():
         output.result(text.rstrip("\n"))
         return
     from rich.console import Console

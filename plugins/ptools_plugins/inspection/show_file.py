@@ -55,7 +55,7 @@ def _lines(items: list[Item], room: int | None, depth: int | None) -> list[Line]
 
 
 def _head(found: Contents) -> Iterator[str]:
-    yield bold(one_line(found.path)) + f"  ({found.format}, {_size(found.size)})"
+    yield bold(one_line(found.path)) + f"  ({found.format}, {output.size(found.size)})"
     dtypes = list(dict.fromkeys(item.dtype for item in found.items))
     kinds = ", ".join(dtypes[:4]) + (f" and {len(dtypes) - 4} more" if len(dtypes) > 4 else "")
     if not found.items:
@@ -67,7 +67,7 @@ def _head(found: Contents) -> Iterator[str]:
         yield f"beside it: {_tensors(found, found.rest)}"
     nbytes = found.totals(found.items)[1]
     if found.kept > 1.5 * nbytes and found.kept > nbytes + (1 << 20):
-        yield f"It keeps {_size(found.kept)} for them: views were saved; save x.clone() instead."
+        yield f"It keeps {output.size(found.kept)} for them: views were saved; save x.clone() instead."
     if tied := list(found.tied.items()):
         some = ", ".join(f"{key} = {first}" for key, first in tied[:3])
         yield from wrapped(
@@ -79,9 +79,9 @@ def _tensors(found: Contents, items: list[Item], *, parameters: bool = False) ->
     numel, nbytes = found.totals(items)
     count = f"{len(items):,} tensor" + ("s" if len(items) != 1 else "")
     return (
-        f"{count}, {numel:,} parameters, {_size(nbytes)}"
+        f"{count}, {numel:,} parameters, {output.size(nbytes)}"
         if parameters
-        else f"{count}, {_size(nbytes)}"
+        else f"{count}, {output.size(nbytes)}"
     )
 
 
@@ -100,7 +100,7 @@ def _beside(found: Seen, whole: bool) -> Iterator[str]:
         if whole or name.count(".") <= 1
     ]
     rows += [
-        (name, f"{len(some)} tensors, {_size(sum(i.nbytes for i in some))}")
+        (name, f"{len(some)} tensors, {output.size(sum(i.nbytes for i in some))}")
         for name, some in contents.shards.items()
     ]
     if rows:
@@ -172,7 +172,7 @@ def _dtypes(items: Sequence[Item]) -> str:
 def _sizes(line: Line) -> list[str]:
     if line.heading:
         return ["", ""]
-    return [f"{sum(i.numel for i in line.items):,}", _size(sum(i.nbytes for i in line.items))]
+    return [f"{sum(i.numel for i in line.items):,}", output.size(sum(i.nbytes for i in line.items))]
 
 
 def _figures(line: Line, found: Seen) -> list[str]:
@@ -189,15 +189,6 @@ def _figures(line: Line, found: Seen) -> list[str]:
 
 def _short(number: float | None) -> str:
     return "-" if number is None else f"{number:.3g}"
-
-
-def _size(count: int) -> str:
-    """Return bytes as people say them: decimal, as disks are sold."""
-    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 999.5 and len(units) > 1:
-        size /= 1000
-        units.pop(0)
-    return f"{count} B" if units[0] == "B" else f"{size:.3g} {units[0]}"
 
 
 # -- two files ----------------------------------------------------------------------------------------

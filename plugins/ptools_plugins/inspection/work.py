@@ -11,7 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ptools.errors import FileError, PtoolsError, UsageError, one_line
+from ptools import files
+from ptools.errors import PtoolsError, UsageError, one_line
 from ptools_plugins.inspection import opening
 from ptools_plugins.inspection.finding import Absent, Found, find, is_name
 
@@ -89,6 +90,8 @@ def _file(target: str, other: str | None, asked: Asked) -> Any:
 
     _refuse(asked, "a file of weights", "source", "full")
     if other is None:
+        if asked.png is not None:
+            files.place(asked.png, force=asked.force, end=".png")
         contents = opening.read(Path(target), trust=asked.trust)
         found = opening.seen(contents, grep=asked.grep, stats=asked.stats or asked.png is not None)
         if asked.png is not None:
@@ -109,11 +112,8 @@ def _file(target: str, other: str | None, asked: Asked) -> Any:
 
 def _picture(found: Seen, path: Path, *, force: bool) -> None:
     """Write the histograms of a file."""
-    from ptools import files
     from ptools_plugins.inspection.picture import draw
 
-    if path.exists() and not force:  # before all that is drawn
-        raise FileError(f"{path} exists; choose another name or add --force to overwrite it.")
     files.write(path, draw(found), force=force)
 
 

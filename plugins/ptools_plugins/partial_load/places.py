@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptools.errors import FileError, UsageError
+from ptools import files
+from ptools.errors import UsageError
 
 if TYPE_CHECKING:
     from ptools_plugins.partial_load.work import Request
@@ -24,8 +25,8 @@ def destination(request: Request) -> Path | None:
     asked = [out, *([manifest(out)] if request.freeze else []), request.save_map]
     replaced = out if request.in_place else None
     for path in asked:
-        if path and path != replaced and path.exists() and not request.force:
-            raise FileError(f"{path} exists; choose another name or add --force to overwrite it.")
+        if path and path != replaced:
+            files.place(path, force=request.force)
     return out
 
 

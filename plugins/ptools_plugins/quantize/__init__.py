@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ptools import files, output
-from ptools.errors import FileError, UsageError, one_line
+from ptools.errors import UsageError, one_line
 from ptools.options import FilePath, Whole, examples, force_option, json_option
 from ptools.sections import Sections, section
 
@@ -145,7 +145,7 @@ def quantize(
     from ptools_plugins.quantize import applying, measuring, network
 
     if data is not None:
-        measuring.check(data)
+        measuring.check(data, data_dir)
     found = network.model(weights, settings, watch)
     if data is not None or apply is not None:
         hardware.import_torch()
@@ -214,14 +214,8 @@ def _ready(given: dict[str, Any]) -> None:
     """Refuse a file that cannot be written before anything is computed."""
     for name, end in (("png", ".png"), ("apply", ".safetensors")):
         path = given[name]
-        if path is None:
-            continue
-        if path.suffix.lower() != end:
-            raise UsageError(f"--{name} {path}: the name must end in {end}.")
-        if path.exists() and not given["force"]:
-            raise FileError(f"{path} exists; choose another name or add --force to overwrite it.")
-        if not path.parent.is_dir():
-            raise FileError(f"{path.parent} is no folder; make it, or choose another.")
+        if path is not None:
+            files.place(path, force=given["force"], end=end)
 
 
 def _exists(text: str) -> bool:

@@ -17,9 +17,8 @@ from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ptools import models
-from ptools.errors import FileError, PtoolsError, UsageError, cause, one_line
-from ptools.models import Blueprint
+from ptools.errors import FileError, PtoolsError, cause, one_line
+from ptools.models import Blueprint, trained
 from ptools.training import hardware
 
 if TYPE_CHECKING:
@@ -118,18 +117,12 @@ def _blueprint(weights: Weights, model: str | None, *, trust: bool) -> Blueprint
             "train'; 'ptools finetune' makes one that does."
         )
     found = Blueprint.of(document | ({"model": model} if model else {}))
-    if not model and not trust and models.place(found.model):
-        spec = one_line(found.model)
-        raise UsageError(
-            f"{weights.path} is of '{spec}', and building that runs its code: add --model '{spec}' "
-            "if it is yours."
-        )
+    if not model and not trust:
+        trained.no_code(weights.path, found.model)
     return found
 
 
 def _filled(weights: Weights, blueprint: Blueprint) -> nn.Module:
-    from ptools.models import trained
-
     net = blueprint.build().eval()
     trained.fill(net, weights, weights.path, one_line(blueprint.model))
     return net

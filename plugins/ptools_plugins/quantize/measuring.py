@@ -1,7 +1,7 @@
 """What int8 costs in answers: `ptools predict` itself, run on the files before and after.
 
 measure(weights, ...)    accuracy before and after, and, with `alone`, of each layer by itself
-check(data)              is it there?
+check(data, ...)         is it there?
 pictures(data)           the folder, or that of a data set's test images, for the while
 """
 
@@ -118,8 +118,8 @@ def _value(values: dict[str, float | None]) -> float:
     return next(iter(values.values())) or 0.0
 
 
-def check(data: str) -> None:
-    """Raise UsageError unless `data` is a folder or the name of a data set."""
+def check(data: str, data_dir: Path | None = None) -> None:
+    """Raise UsageError unless `data` is the name of a data set, or a folder and no `data_dir` is given."""
     from ptools import registry
 
     known = registry.owners(registry.DATASETS)
@@ -128,6 +128,8 @@ def check(data: str) -> None:
             f"--data {one_line(data, 80)}: no such folder, and no data set of that name."
             f"{suggestion(data, list(known)) or ' See: ptools list datasets'}"
         )
+    if data not in known and data_dir is not None:
+        raise UsageError("--data-dir is for data sets that are downloaded; leave it out.")
 
 
 @contextmanager
@@ -135,7 +137,7 @@ def pictures(data: str, data_dir: Path | None = None) -> Iterator[Path]:
     """Give the folder `data`, or of a data set its test images as PNG files in a temporary folder."""
     from ptools import registry
 
-    check(data)
+    check(data, data_dir)
     if data not in registry.owners(registry.DATASETS):
         yield Path(data)
         return

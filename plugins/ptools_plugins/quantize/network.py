@@ -101,7 +101,8 @@ def one(weights: Weights, name: str) -> Any:
     _refuse_int8(weights)
     if name not in weights.tensors:
         names = list(weights.tensors)
-        near = suggestion(name, names) or f" There are: {one_line(', '.join(names[:6]), 120)}."
+        some = one_line(", ".join(names[:6]), 120) + (", ..." if len(names) > 6 else ".")
+        near = suggestion(name, names) or f" There are: {some}"
         raise UsageError(f"{weights.path} has no tensor '{one_line(name, 80)}'.{near}")
     dtype = weights.dtype_names[name]
     if dtype not in int8.FLOATS or not _count(weights.shapes[name]):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ptools_plugins.quantize.network import Model
     from ptools_plugins.quantize.work import Settings, Tensor
 
-__all__ = ["Bar", "applied", "model", "size", "tensor"]
+__all__ = ["Bar", "applied", "model", "tensor"]
 
 _MOST = 32  # values, channels
 _SOME = 8  # values of a layer
@@ -194,7 +194,7 @@ def model(found: Model) -> None:
     output.result()
     codes = "int8" if asked.bits == 8 else f"{asked.bits} bits in int8"
     output.result(
-        f"tensors  {size(found.before)} -> {size(found.after)}, "
+        f"tensors  {output.size(found.before)} -> {output.size(found.after)}, "
         f"{found.before / found.after:.2f} times smaller: {asked.scheme}, {codes}"
     )
     for name, why in list(found.left.items())[:5]:
@@ -243,7 +243,9 @@ def applied(found: Model) -> None:
         )
     if "written" in done:
         one = done["written"]
-        output.result(f"file     {size(one['before'])} -> {size(one['after'])}: {one['file']}")
+        output.result(
+            f"file     {output.size(one['before'])} -> {output.size(one['after'])}: {one['file']}"
+        )
     if "torchao" in done:
         output.result()
         _kernels(done["torchao"])
@@ -264,14 +266,6 @@ def _kernels(timings: list[dict[str, Any]]) -> None:
         for one in timings
     ]
     output.table(heads, rows, right=heads[1:])
-
-
-def size(count: int) -> str:
-    """Return bytes as 390.1 kB, of 1000 bytes each."""
-    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= step:
-            return f"{count / step:.1f} {unit}"
-    return f"{count} B"
 
 
 def _db(value: float, unit: str = "") -> str:

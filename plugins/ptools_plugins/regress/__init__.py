@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ptools import files, output
-from ptools.errors import FileError, PtoolsError, UsageError
+from ptools.errors import PtoolsError
 from ptools.options import examples, force_option, json_option
 from ptools.sections import Sections
 from ptools_plugins.regress import asked
@@ -109,16 +109,8 @@ def _ready(given: dict[str, Any], *, force: bool) -> None:
     """Refuse a picture that cannot be written before anything runs."""
     for name in ("png", "gif"):
         path = given[name]
-        if path is None:
-            continue
-        if path.suffix.lower() != f".{name}":
-            raise UsageError(f"--{name} {path}: the name must end in .{name}.")
-        if path.exists() and not force:
-            raise FileError(f"{path} exists; choose another name or add --force to overwrite it.")
-        if not path.parent.is_dir():
-            raise FileError(
-                f"{path.parent} is no folder; make it, or choose another for {path.name}."
-            )
+        if path is not None:
+            files.place(path, force=force, end=f".{name}")
 
 
 def _save(given: dict[str, Any], study: Study, scan: Scan | None, force: bool) -> None:

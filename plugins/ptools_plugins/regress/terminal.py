@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ptools import output
 from ptools_plugins.regress.canvas import COLOURS, Canvas
 from ptools_plugins.regress.drawing import curve_of, level, line_xs
 from ptools_plugins.regress.work import Study
@@ -42,10 +42,8 @@ def style() -> Style:
         "\u28ff".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
         braille = False
-    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    colours = colours and os.environ.get("TERM") != "dumb"
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDEST
-    return Style(braille, colours, max(30, min(width, _WIDEST)))
+    return Style(braille, output.coloured(), max(30, min(width, _WIDEST)))
 
 
 def plot(study: Study) -> list[str]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ptools import output
+from ptools import files, output
 from ptools.errors import UsageError
 from ptools.options import FilePath, Sizes, Whole, examples, force_option, json_option, seed_option
 from ptools.sections import Sectioned, Sections, section
@@ -173,8 +173,8 @@ def _check(asked: dict[str, Any]) -> None:
         raise UsageError("--op takes the images as they are: leave --transform out.")
     if network and asked["batch_size"]:
         raise UsageError("a network is shown image by image: leave --batch-size out.")
-    if asked["sheet"] and asked["sheet"].suffix.lower() != ".png":
-        raise UsageError(f"--sheet {asked['sheet']}: the name must end in .png.")
+    if asked["sheet"]:
+        files.place(asked["sheet"], force=asked["force"], end=".png")
     if asked["lossless"] and asked["sheet"] and not (asked["out"] or asked["serve"]):
         raise UsageError("a sheet is always PNG: leave --lossless out.")
     _check_curves(asked)

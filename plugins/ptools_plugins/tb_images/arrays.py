@@ -51,8 +51,9 @@ def entries(path: Path, formats: str | None = None) -> list[Entry]:
             read = partial(_one, batch, index, letters.removeprefix("N"), f"{path}: {name}")
             found.append(Entry(f"{name}{number}", None, path.stem, read))
     if not found:
-        why = reasons[0] if reasons else "there is no array in it"
-        raise FileError(f"{path} holds no images: {one_line(why, 200)}")
+        why = one_line(reasons[0], 200) if reasons else "there is no array in it"
+        way = "; for a network, name its file with --weights" if path.suffix in SUFFIXES[2:] else ""
+        raise FileError(f"{path} holds no images: {why}{way}.")
     return found
 
 

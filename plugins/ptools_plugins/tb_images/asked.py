@@ -23,7 +23,7 @@ class Asked:
     """The options of the command, by their names there; `images` are its arguments."""
 
     images: tuple[str, ...] = ()
-    split: str = "train"
+    split: str | None = None
     most: int | None = None
     per_class: int | None = None
     shuffle: bool = False

@@ -206,15 +206,12 @@ def _build(
     file: Path | None, blueprint: Blueprint | None, model: str | None, shape: tuple[int, int, int]
 ) -> nn.Module:
     from ptools import models
-    from ptools.models import parts
+    from ptools.models import parts, trained
 
     if blueprint is not None:
-        if model is None and models.place(blueprint.model):
-            spec = one_line(blueprint.model)
-            raise UsageError(
-                f"{file} is of '{spec}', and building that runs its code: add --model '{spec}' "
-                "if it is yours."
-            )
+        if model is None:
+            assert file is not None
+            trained.no_code(file, blueprint.model)
         return replace(blueprint, model=model or blueprint.model).build()
     assert model is not None
     net = models.build(model, shape=shape)
@@ -296,8 +293,10 @@ def _nearest(pattern: str, names: list[str]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(pattern.replace("*", ""), names, n=3, cutoff=0.4)
-    some = close or [name for name in names if "." not in name][:6]
-    return f"{'Near it are' if close else 'There are'}: {', '.join(some)}."
+    if close:
+        return f"Near it are: {', '.join(close)}."
+    top = [name for name in names if "." not in name]
+    return f"There are: {', '.join(top[:6])}{', ...' if len(names) > 6 else '.'}"
 
 
 def _stages(net: nn.Module) -> list[str]:

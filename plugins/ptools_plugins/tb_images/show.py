@@ -50,7 +50,7 @@ def result(done: Shown) -> None:
     """Print the tags, the files, and the command."""
     if done.sheet is not None and done.sheet_size is not None:
         height, width = done.sheet_size
-        output.result(f"{done.sheet}: {width}x{height}, {_size(done.sheet.stat().st_size)}")
+        output.result(f"{done.sheet}: {width}x{height}, {output.size(done.sheet.stat().st_size)}")
     if done.folder is None or done.file is None:
         return
     heads = ["tag", "steps", "size", "format", "kB"]
@@ -68,7 +68,7 @@ def result(done: Shown) -> None:
     if len(done.tags) > _FEW:
         output.result(f"and {len(done.tags) - _FEW} more tags")
     output.result()
-    output.result(f"{done.folder}: {_what(done)}, {_size(done.file.stat().st_size)}")
+    output.result(f"{done.folder}: {_what(done)}, {output.size(done.file.stat().st_size)}")
     if done.address is None:
         output.result(done.command or "")
 
@@ -77,10 +77,6 @@ def _what(done: Shown) -> str:
     if not done.images:
         return "1 curve" if len(done.tags) == 1 else f"{len(done.tags)} curves"
     return f"{done.images:,} image{'s' * (done.images != 1)} of {done.source}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
 def served(address: str, as_json: bool) -> None:

@@ -47,18 +47,24 @@ class Found:
     entries: list[Entry]
     notes: list[str] = field(default_factory=list)
     data: ImageSet | None = None
+    parted: bool = False  # into train, val and test
 
 
 def find(
     names: Sequence[str],
     *,
-    split: str = "train",
+    split: str | None = None,
     data_dir: Path | None = None,
     dataformats: str | None = None,
 ) -> Found:
-    """Return the images that `names` stand for. Raises UsageError, FileError."""
+    """Return the images that `names` stand for; those for training where no `split` is asked for.
+
+    Raises UsageError, FileError.
+    """
     _refuse(names, data_dir, dataformats)
     parts = [_one(name, split, data_dir, dataformats) for name in names]
+    if split and not any(part.parted for part in parts):
+        raise UsageError("--split is for data sets, class folders and tables; leave it out.")
     if len(parts) == 1:
         return parts[0]
     together = [entry for part in parts for entry in part.entries]
@@ -76,7 +82,7 @@ def _refuse(names: Sequence[str], data_dir: Path | None, dataformats: str | None
         raise UsageError("--data-dir is for data sets that are downloaded; leave it out.")
 
 
-def _one(name: str, split: str, data_dir: Path | None, dataformats: str | None) -> Found:
+def _one(name: str, split: str | None, data_dir: Path | None, dataformats: str | None) -> Found:
     from ptools import registry
     from ptools_plugins.tb_images import arrays
 
@@ -103,7 +109,7 @@ def _one(name: str, split: str, data_dir: Path | None, dataformats: str | None) 
 # -- by name -----------------------------------------------------------------------------------------
 
 
-def _data_set(name: str, split: str, data_dir: Path | None) -> Found:
+def _data_set(name: str, split: str | None, data_dir: Path | None) -> Found:
     """Return a part of a registered set, as a training would see it."""
     from ptools import data
 
@@ -115,7 +121,7 @@ def _data_set(name: str, split: str, data_dir: Path | None) -> Found:
         for index, label in enumerate(part.labels.tolist()):
             read = partial(_of_part, part, index)
             entries.append(Entry(f"{role}/{index}", images.classes[label], name, read))
-    return Found(name, entries, data=images)
+    return Found(name, entries, data=images, parted=True)
 
 
 def _of_part(part: Samples, index: int) -> Tensor:
@@ -127,7 +133,7 @@ def _of_part(part: Samples, index: int) -> Tensor:
     return part.pixels(torch.tensor([index]))[0]
 
 
-def _folder(path: Path, split: str) -> Found:
+def _folder(path: Path, split: str | None) -> Found:
     """Return the pictures of a folder: of classes where it has class folders, else all below it."""
     from ptools.data import listing, pictures
     from ptools.data.findings import OUT, Findings
@@ -145,7 +151,7 @@ def _folder(path: Path, split: str) -> Found:
     return _of_parts(str(path), name, parts, split, findings.notes())
 
 
-def _table(path: Path, split: str) -> Found:
+def _table(path: Path, split: str | None) -> Found:
     from ptools.data import listing
     from ptools.data.findings import Findings
 
@@ -154,14 +160,14 @@ def _table(path: Path, split: str) -> Found:
     return _of_parts(str(path), path.stem, parts, split, findings.notes())
 
 
-def _of_parts(where: str, name: str, parts: Parts, split: str, notes: list[str]) -> Found:
+def _of_parts(where: str, name: str, parts: Parts, split: str | None, notes: list[str]) -> Found:
     there = {role: pairs for role, pairs in parts.items() if pairs}
     entries = [
         _picture(file, label, name)
         for role in _roles(where, split, list(there))
         for file, label in _in_order(there[role])
     ]
-    return Found(name, entries, notes)
+    return Found(name, entries, notes, parted=True)
 
 
 def _in_order(pairs: Part) -> Part:
@@ -172,9 +178,10 @@ def _in_order(pairs: Part) -> Part:
     return sorted(pairs, key=lambda pair: (classes[pair[1]], natural(pair[0])))
 
 
-def _roles(where: str, split: str, there: Sequence[str]) -> Sequence[str]:
+def _roles(where: str, split: str | None, there: Sequence[str]) -> Sequence[str]:
     if split == "all":
         return there
+    split = split or "train"
     if split not in there:
         raise UsageError(
             f"{where} has no {split} images; choose --split {', '.join(there)} or all."

@@ -42,7 +42,22 @@ def parse(text: str) -> Recipe:
         made = augment.parse(text)
         assert made is not None
         return Recipe(text, made.transforms, None if made.transforms else made)
-    return Recipe(text, tuple(one for part in parts for one in _read(part)))
+    return Recipe(text, tuple(one for part in parts for one in _sized(part)))
+
+
+def _sized(part: str) -> Iterator[Any]:
+    """Yield what is read; what makes larger images than are ever shown is refused."""
+    from ptools_plugins.tb_images import grids
+
+    for one in _read(part):
+        size = getattr(one, "size", None)
+        sides = size if isinstance(size, (list, tuple)) else [size]
+        if any(isinstance(side, int) and side > grids.LARGEST for side in sides):
+            raise UsageError(
+                f"--transform {one_line(part, 80)}: a side has at most {grids.LARGEST} pixels; "
+                "choose a smaller one."
+            )
+        yield one
 
 
 def _read(part: str) -> tuple[Any, ...]:
@@ -163,6 +178,10 @@ class Recipe:
 
     def _failed(self, transform: Any, image: Tensor, error: Exception) -> str:
         name, size = type(transform).__name__, "x".join(map(str, image.shape))
+        if "allocate" in str(error) or isinstance(error, MemoryError):
+            return (
+                f"--transform: what {name} makes of {size} is larger than memory; make it smaller."
+            )
         why = one_line(cause(error), 160).rstrip(".")
         hint = "; put ToTensor() before it" if "float" in str(error) else ""
         return f"--transform: {name} fails on an image of {size}: {why}{hint}."

@@ -12,7 +12,6 @@ from time import time
 
 from ptools import files
 from ptools.data.pictures import PictureError
-from ptools.errors import FileError
 from ptools_plugins.tb_images import scalars, sheets, sources, writing
 from ptools_plugins.tb_images.asked import Asked, Shown
 from ptools_plugins.tb_images.frames import Frame
@@ -30,12 +29,10 @@ def show(asked: Asked, watch: Callable[[int], object] = lambda _: None) -> Shown
 
     Raises UsageError, FileError, and PtoolsError where a network or a layer does not take the images.
     """
+    if asked.sheet is not None:
+        files.place(asked.sheet, force=asked.force, end=".png")
     found, entries = _images(asked)
-    done = Shown(found.name, asked.split, len(entries), notes=found.notes)
-    if asked.sheet is not None and asked.sheet.exists() and not asked.force:
-        raise FileError(
-            f"{asked.sheet} exists; choose another name or add --force to overwrite it."
-        )
+    done = Shown(found.name, asked.split or "train", len(entries), notes=found.notes)
 
     def unread(error: PictureError) -> None:
         if (error.path, error.reason) not in done.skipped:
