@@ -31,6 +31,9 @@ class Assignment:
     chosen: dict[int, int]  # target unit: source unit
     score: float
     along: bool = False  # found by the order of registration alone
+    ordered: frozenset[int] = (
+        frozenset()
+    )  # target units put in the order of the names, though that fits less
 
 
 def certain_belief(pairs: Pairs, chosen: dict[int, int]) -> Floats:

@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptools.matching.assignment import Assignment, certain_belief, in_order, places, score
-from ptools.matching.evidence import Evidence, Floats, Ints
+from ptools.matching.evidence import Evidence, Floats, Ints, table_ends
 from ptools.matching.forms import bare, left_over
 from ptools.matching.names import likeness
 from ptools.matching.numbered import Numbered
 from ptools.matching.result import Confidence
-from ptools.matching.swaps import CLEAR, changes, glances, swapped
+from ptools.matching.swaps import AGAINST, CLEAR, changes, glances, swapped
 from ptools.matching.units import squeezed
 from ptools.matching.whole import Whole
 
 _LEAST, _UNORDERED = 0.5, 2.5  # the lead that decides: with and without an order of registration
-_AGAINST = 6.0  # and against the order of the names
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
 _NEARLY_TOLD, _APART = -8.0, 4.0  # below: what has this lead is told apart all the same
 PROOF = 3.0  # the lead of a pair that follows from what is known
@@ -150,10 +149,13 @@ class View:
         elif siblings := self._numbered.siblings(t):
             decision.ambiguous[t] = sorted({s, *siblings})
             decision.reasons[t] = "the file numbers several of these, and nothing says which"
+        elif family := self._misnamed.get(t):
+            decision.ambiguous[t] = sorted({self.chosen[other] for other in family})
+            decision.reasons[t] = "names say one thing of these, and their order another"
         elif t in self._strays:
             decision.reasons[t] = "its block has no counterpart, those beside it have"
-        elif margin < (_AGAINST if t in self.against else self._least) and not (
-            in_row or self._counted(t)
+        elif margin < (AGAINST if t in self.against else self._least) and not (
+            in_row or self._counted(t) or t in self.ends[0].ordered
         ):
             decision.ambiguous[t] = sorted({s, *self.others.get(t, ())})
             decision.reasons[t] = "these could change places, and nothing tells them apart"
@@ -174,6 +176,8 @@ class View:
         """Does neither its place nor, among units of equal names, its own name speak for a pair?"""
         source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
         if likeness(source.last, target.last) > 0.75 or self._both_whole:
+            return False
+        if table_ends(source, target) > 0:
             return False
         if self._in_step(t) and self._last_of_its_shapes(t):
             return False
@@ -233,6 +237,17 @@ class View:
     @cached_property
     def _numbered(self) -> Numbered:
         return Numbered(self.evidence, self.chosen if self.mean >= -3 else {})
+
+    @cached_property
+    def _misnamed(self) -> dict[int, list[int]]:
+        """Return the target units, with those beside them, of which equal names and order disagree."""
+        found: dict[int, list[int]] = {}
+        for family in self.evidence.disputed:
+            members = [t for t in family if t in self.chosen]
+            sources = [self.chosen[t] for t in members]
+            if sources != sorted(sources):
+                found |= dict.fromkeys(members, members)
+        return found
 
     @cached_property
     def _both_whole(self) -> bool:

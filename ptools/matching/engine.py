@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ptools.matching import copies as duplicates
 from ptools.matching.decide import Decision, decide
 from ptools.matching.evidence import Evidence
-from ptools.matching.exact import same_names
+from ptools.matching.exact import disputed, same_names
 from ptools.matching.forms import common_forms, copies
 from ptools.matching.offers import offers, tied
 from ptools.matching.result import Confidence, Match, Rule, Shape, Transform, Verdict
@@ -40,6 +40,9 @@ def solve(
             tuple(here.split(".")) if here else (), tuple(there.split(".")) if there else ()
         )
     sure = same_names(evidence.sources, evidence.targets)
+    evidence.disputed = list(disputed(sure, evidence.sources, evidence.targets))
+    for t in {t for family in evidence.disputed for t in family} & sure.keys():
+        del sure[t]
     evidence.settle(sure)
     decision = decide(evidence, search(evidence), sure)
     answer = Answer(evidence, decision)

@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 
 LAST = 1.0  # of the last word of a name, against its other words
 WEIGHT = 3.0  # of the groups, against the other evidence
-ENDS = 1.5  # of both names saying, of a table of words, at which end of the network it is
+ENDS = 3.0  # of both names saying, of a table of words, at which end of the network it is
 PARTS = 1.0  # against another word for a large part of the network, which both have words for
 SAME = 0.3  # of equal numbers
 FALLING = 0.9  # of numbers of which one falls as the other rises, against both rising
@@ -53,6 +53,7 @@ class Evidence:
         self, sources: list[Unit], targets: list[Unit], *, registered: bool = True
     ) -> None:
         self.scores: dict[bytes, float] = {}  # of whole assignments, kept by the search
+        self.disputed: list[list[int]] = []  # target units whose equal names may mislead
         self.sources, self.targets = sources, targets
         self.registered = (
             registered  # the order of both is that of registration, as far as one can see
@@ -106,14 +107,14 @@ class Evidence:
         looks = looks + _number_all([_look(u) for u in self.targets])[t]
         _, first, which = np.unique(looks, return_index=True, return_inverse=True)
         both = [(self.sources[s[k]], self.targets[t[k]]) for k in first]
-        words, order, ends, shapes = (
+        words, order, tables, shapes = (
             np.array([ask(*units) for units in both])[which]
-            for ask in (_likeness, _order, _ends, _exact)
+            for ask in (_likeness, _order, table_ends, _exact)
         )
         numbers = _same_numbers(self.sources, self.targets, s, t)
         common = _parts(self.sources) & _parts(self.targets)
         parts = np.array([len((a.top ^ b.top) & common) for a, b in both])[which]
-        return np.asarray(words + numbers + order + ends + shapes - PARTS * parts)
+        return np.asarray(words + numbers + order + tables + shapes - PARTS * parts)
 
     @cached_property
     def displaced(self) -> Floats:
@@ -274,7 +275,7 @@ def _order(source: Unit, target: Unit) -> float:
     return 0.3 if first == second else -0.3
 
 
-def _ends(source: Unit, target: Unit) -> float:
+def table_ends(source: Unit, target: Unit) -> float:
     """Return what speaks for a pair of tables (V, D) of which both names say: looked up, or predicted."""
     if list(source.shapes) != ["weight"] or len(source.shapes["weight"]) != 2:
         return 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 
 from ptools.matching.units import Unit, squeezed
 
@@ -29,6 +30,32 @@ def same_names(sources: list[Unit], targets: list[Unit]) -> dict[int, int]:
             best = same
     enough = 0.5 * min(_weight(sources), _weight(targets))
     return best if _weight([targets[t] for t in best]) >= enough else {}
+
+
+def disputed(same: dict[int, int], sources: list[Unit], targets: list[Unit]) -> Iterator[list[int]]:
+    """Yield target units of one part and shape, some of which have a name that says less than it seems.
+
+    What one side calls in, 0, out is 0, 1, 2 on the other: 0 and 0 have one name, and are not one layer.
+    """
+    used = set(same.values())
+    left = {_family(u) for u in sources if u.index not in used}
+    families: dict[object, list[int]] = defaultdict(list)
+    for unit in targets:
+        families[_family(unit)].append(unit.index)
+    for members in families.values():
+        named = [t for t in members if t in same]
+        numbered = any(_numbered(targets[t]) for t in named)
+        if numbered and len(named) < len(members) and _family(sources[same[named[0]]]) in left:
+            yield members
+
+
+def _family(unit: Unit) -> tuple[Path, object]:
+    """Return the part of the network that a unit is in, its own number left out, and its shapes."""
+    return unit.path[: -2 if _numbered(unit) else -1], unit.signature
+
+
+def _numbered(unit: Unit) -> bool:
+    return bool(unit.path) and unit.path[-1].isdigit()
 
 
 def _weight(units: list[Unit]) -> int:

@@ -29,7 +29,7 @@ class Formed(Unit):
 def common_forms(sources: list[Unit], targets: list[Unit]) -> tuple[list[Unit], list[Unit]]:
     """Return both sides in one form, numbered anew."""
     sources, targets = _upright(sources), _upright(targets)
-    sources, targets = _fused(sources, targets), _fused(targets, sources)
+    sources, targets = _fused(sources, targets, unequal=True), _fused(targets, sources)
     return renumbered(sources), renumbered(targets)
 
 
@@ -90,12 +90,16 @@ def _turned(units: list[Unit]) -> set[int]:
 # -- query, key and value --------------------------------------------------------------------------
 
 
-def _fused(units: list[Unit], others: list[Unit]) -> list[Unit]:
-    """Return `units` with those side by side fused that the other side has in one."""
+def _fused(units: list[Unit], others: list[Unit], *, unequal: bool = False) -> list[Unit]:
+    """Return `units` with those side by side fused that the other side has in one.
+
+    Where `unequal`, also a query with the key and the value of fewer heads: to fuse them needs no figures,
+    to part them does.
+    """
     here, there = Counter(u.signature for u in units), Counter(u.signature for u in others)
     instead: dict[int, list[Unit]] = {}
     for names in _NAMES:
-        for parts in _side_by_side(units, names):
+        for parts in _side_by_side(units, names, unequal):
             whole, rest = _whole(parts)
             lacking = there[whole.signature] > here[whole.signature]
             spare = here[parts[0].signature] > there[parts[0].signature]
@@ -106,7 +110,7 @@ def _fused(units: list[Unit], others: list[Unit]) -> list[Unit]:
     return [new for unit in units for new in instead.get(unit.index, [unit])]
 
 
-def _side_by_side(units: list[Unit], names: tuple[str, ...]) -> Iterator[list[Unit]]:
+def _side_by_side(units: list[Unit], names: tuple[str, ...], unequal: bool) -> Iterator[list[Unit]]:
     """Yield units of one parent with equal weights, as many as `names`, in the order of these."""
     families: dict[object, list[Unit]] = defaultdict(list)
     for unit in units:
@@ -115,6 +119,26 @@ def _side_by_side(units: list[Unit], names: tuple[str, ...]) -> Iterator[list[Un
     for family in families.values():
         if len(names) <= len(family) <= 6:
             yield _called(family, names)
+    if unequal and len(names) == 3:
+        yield from _grouped(units, names)
+
+
+def _grouped(units: list[Unit], names: tuple[str, ...]) -> Iterator[list[Unit]]:
+    """Yield query, key and value of one parent by their names, where the query has more heads."""
+    families: dict[object, list[Unit]] = defaultdict(list)
+    for unit in units:
+        shape = squeezed(unit.shapes.get("weight", ()))
+        if len(shape) == 2:
+            families[unit.path[:-1], shape[1]].append(unit)
+    for family in families.values():
+        found = [
+            [unit for unit in family if likeness(unit.last[:1], (name,)) >= 0.6] for name in names
+        ]
+        if all(len(one) == 1 for one in found):
+            (query,), (key,), (value,) = found
+            rows = query.shapes["weight"][0]
+            if key.signature == value.signature and rows > key.shapes["weight"][0]:
+                yield [query, key, value]
 
 
 def _called(family: list[Unit], names: tuple[str, ...]) -> list[Unit]:
@@ -133,8 +157,8 @@ def _whole(parts: list[Unit]) -> tuple[Formed, list[Unit]]:
     roles = [role for role in parts[0].shapes if all(role in part.shapes for part in parts)]
     shapes: dict[str, Shape] = {}
     for role in roles:
-        first = parts[0].shapes[role]
-        shapes[role] = (len(parts) * first[0], *first[1:])
+        rows = sum(part.shapes[role][0] for part in parts)
+        shapes[role] = (rows, *parts[0].shapes[role][1:])
     path = (*parts[0].path[:-1], "".join(part.path[-1][:1] for part in parts))
     turned = isinstance(parts[0], Formed) and parts[0].turned
     whole = Formed(

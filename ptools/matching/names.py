@@ -92,7 +92,7 @@ _PARTS = [  # of a block, in the order in which data passes through them
     ({"attn", "att", "attention", "mha", "msa", "self", "slf", "masked", "causal"}, 4.0),
     ({"ffn", "ff", "mlp", "feedforward", "feed", "forward", "moe", "experts"}, 6.0),
 ]
-_BEFORE, _AFTER = {"before", "pre", "in", "input"}, {"after", "post", "out", "output"}
+_BEFORE, _AFTER = {"before", "pre", "in", "input", "macaron"}, {"after", "post", "out", "output"}
 
 
 @lru_cache(maxsize=100_000)

@@ -28,7 +28,7 @@ from ptools.matching.assignment import (
 from ptools.matching.blocks import blocks
 from ptools.matching.doubts import doubtful
 from ptools.matching.evidence import Evidence, Floats, Pairs
-from ptools.matching.swaps import CLEAR, Change, changes, glances, swapped
+from ptools.matching.swaps import AGAINST, CLEAR, Change, changes, glances, swapped
 from ptools.matching.units import Unit
 
 LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
@@ -75,6 +75,9 @@ def search(evidence: Evidence) -> list[Assignment]:
     pruned = _pruned(evidence, ends[0])
     if pruned.score > ends[0].score:
         ends.insert(0, pruned)
+    ordered = _ordered(evidence, ends[0])
+    if ordered.ordered:
+        ends.insert(0, ordered)
     told = fmean(_fits(evidence, ends[0]).values())
     if _nameless(evidence.sources) or _nameless(evidence.targets):
         ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))  # order must speak
@@ -199,14 +202,43 @@ def _pruned(evidence: Evidence, end: Assignment) -> Assignment:
     """Return the assignment without the pairs that only their shapes brought together."""
     fits = _fits(evidence, end)
     of_source, of_target = evidence.choices
-    open_ = {t for t, s in end.chosen.items() if of_target[t] > 1 or of_source[s] > 1}
-    odd = sorted((t for t in open_ if fits.get(t, 0.0) < ODD), key=lambda t: fits[t])
+    odd = [
+        t
+        for t, s in end.chosen.items()
+        if fits.get(t, 0.0) < ODD
+        and (of_target[t] > 1 or of_source[s] > 1)
+        and not any(end.chosen.get(t + step) == s + step for step in (-1, 1))
+    ]
+    odd.sort(key=lambda t: fits[t])
     for gone in (odd, *([t] for t in odd)):
         chosen = {t: s for t, s in end.chosen.items() if t not in gone}
         value = score(evidence, evidence.pairs, chosen) if chosen else -np.inf
         if value > end.score + GAIN:
             end = Assignment(chosen, value)
     return end
+
+
+def _ordered(evidence: Evidence, end: Assignment) -> Assignment:
+    """Return the assignment with what stands against the order of names put in order, if that is cheap."""
+    moved: frozenset[int] = frozenset()
+    for _ in range(4):
+        odd = evidence.concord.against(places(evidence, end.chosen))
+        ways = (
+            [way for way in changes(evidence, end.chosen, nearby=True) if odd & {t for t, _ in way}]
+            if odd
+            else []
+        )
+        fewer = [
+            (left, -other.score, way, other)
+            for gain, way, other in _tried(evidence, end, ways)
+            if gain > -AGAINST
+            and (left := len(evidence.concord.against(places(evidence, other.chosen)))) < len(odd)
+        ]
+        if not fewer:
+            break
+        _, _, way, end = min(fewer, key=lambda found: found[:2])
+        moved |= {t for t, _ in way}
+    return Assignment(end.chosen, end.score, ordered=moved)
 
 
 def _exchange(evidence: Evidence, end: Assignment) -> Assignment:

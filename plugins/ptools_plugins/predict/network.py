@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ptools import checkpoints, models
+from ptools import checkpoints
 from ptools.checkpoints import int8
 from ptools.data.pictures import Geometry
 from ptools.errors import FileError, UsageError, one_line
@@ -89,12 +89,8 @@ def load(
     about = weights.tree if isinstance(weights.tree, dict) else weights.metadata
     classes = _classes(file, about)
     blueprint = _blueprint(file, about, len(classes), model)
-    spec = one_line(blueprint.model)
-    if not model and not trust and models.place(blueprint.model):
-        raise UsageError(
-            f"{file} is of '{spec}', and building that runs its code: add --model '{spec}' "
-            "if it is yours."
-        )
+    if not model and not trust:
+        trained.no_code(file, blueprint.model)
     mean, std = _statistics(file, about, blueprint.shape[0])
     geometry = _geometry(file, about, blueprint.shape)
     net = _build(file, blueprint)
