@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from ptools.matching import Match, match
+from ptools.matching.assignment import score
 from ptools.matching.evidence import Evidence
-from ptools.matching.swaps import changes, swapped
+from ptools.matching.swaps import CLEAR, changes, glances, swapped
 from ptools.matching.units import units
 
 State = dict[str, tuple[int, ...]]
@@ -607,6 +608,169 @@ def test_an_assignment_is_judged_as_beliefs_of_0_and_1_are() -> None:
             got[[a, b]] = got[[b, a]]
         else:
             got[a] = -1
+
+
+def test_only_some_matrices_are_stored_as_in_out() -> None:
+    """A decision transformer: the blocks of one library, with embeddings and heads that are Linear."""
+    source, target, ops = linear("embed_state", 24, 7), linear("emb_obs", 24, 7), {}
+    for i in range(3):
+        for old, new, out, into in (
+            ("attn.c_attn", "qkv", 72, 24),
+            ("attn.c_proj", "proj", 24, 24),
+            ("mlp.c_fc", "fc", 96, 24),
+        ):
+            source |= {f"h.{i}.{old}.weight": (into, out), f"h.{i}.{old}.bias": (out,)}
+            target |= linear(f"blocks.{i}.{new}", out, into)
+            ops[f"blocks.{i}.{new}.weight"] = f"h.{i}.{old}.weight"
+    source |= linear("predict_action", 3, 24)
+    target |= linear("head_act", 3, 24)
+    found = match(source, target)
+    assert {key: (t.op, t.sources) for key, t in found.transforms.items()} == {
+        key: ("transpose", (old,)) for key, old in ops.items()
+    }
+    assert found.mapping["head_act.weight"] == "predict_action.weight"
+    assert (found.verdict, found.unused) == ("complete", [])
+
+
+def test_query_key_and_value_of_fewer_heads_are_fused_and_never_parted() -> None:
+    apart: State = {}
+    fused: State = {}
+    for i in range(3):
+        for name, out in (("q_proj", 32), ("k_proj", 8), ("v_proj", 8)):
+            apart |= linear(f"layers.{i}.attn.{name}", out, 32)
+        apart |= linear(f"layers.{i}.attn.o_proj", 32, 32) | linear(f"layers.{i}.mlp", 32, 64)
+        fused |= linear(f"h.{i}.attn.qkv", 48, 32) | linear(f"h.{i}.attn.proj", 32, 32)
+        fused |= linear(f"h.{i}.ff", 32, 64)
+    found = match(apart, fused)
+    assert found.transforms["h.1.attn.qkv.weight"] == (
+        "cat0",
+        tuple(f"layers.1.attn.{name}.weight" for name in ("q_proj", "k_proj", "v_proj")),
+    )
+    assert len(found.transforms) == 6
+    assert match(fused, apart).transforms == {}  # into how many rows each is not known
+
+
+def test_a_name_of_both_that_order_contradicts_is_asked_about() -> None:
+    """One library calls three layers in, 0, out, the other 0, 1, 2: the two that are 0 are not one."""
+    source: State = {}
+    target: State = {}
+    for i in range(4):
+        for j in range(3):
+            source |= linear(f"mlps.{i}.layers.{j}", 8, 8)
+        for name in ("proj_in", "layers.0", "proj_out"):
+            target |= linear(f"mlps.{i}.{name}", 8, 8)
+        for side in (source, target):
+            side |= linear(f"attn.{i}.q", 16, 8) | linear(f"attn.{i}.k", 16, 8)
+    found = match(source, target)
+    for i in range(4):
+        got = found.mapping.get(f"mlps.{i}.layers.0.weight")
+        assert got in (None, f"mlps.{i}.layers.1.weight")
+        assert found.mapping[f"attn.{i}.k.weight"] == f"attn.{i}.k.weight"
+
+
+def test_a_word_inside_both_copies_does_not_say_which_is_meant() -> None:
+    network: State = {}
+    for part, width in (("trunk", 8), ("branch2", 16)):
+        for i in range(4):
+            network |= conv(f"{part}.{i}", width, width)
+    source = {f"branch{n}.{key}": shape for n in (1, 2) for key, shape in network.items()}
+    found = match(source, network)
+    assert (found.mapping, found.verdict) == ({}, "ambiguous")
+    assert found.ambiguous["branch2.0.weight"] == [
+        "branch1.branch2.0.weight",
+        "branch2.branch2.0.weight",
+    ]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_two_tables_of_a_language_model(backwards: bool) -> None:
+    source: State = {"model.embed_tokens.weight": (99, 16)}
+    target: State = {"tok_embeddings.weight": (99, 16)}
+    for i in range(4):
+        source |= linear(f"model.layers.{i}.up", 64, 16) | linear(f"model.layers.{i}.down", 16, 64)
+        target |= linear(f"layers.{i}.w1", 64, 16) | linear(f"layers.{i}.w2", 16, 64)
+    source["lm_head.weight"], target["output.weight"] = (99, 16), (99, 16)
+    right = truth(source, target)
+    source = dict(sorted(source.items()))  # as safetensors lists them: the head first
+    if backwards:
+        source, target, right = target, source, {old: new for new, old in right.items()}
+    assert match(source, target).mapping == right
+
+
+def test_letters_count() -> None:
+    source: State = {}
+    target: State = {}
+    right = {}
+    for i in range(3):
+        for new, old in (
+            ("conv_b", "conv2"),
+            ("conv_a", "conv1"),
+        ):  # registered the other way round
+            target |= conv(f"body.{i}.{new}", 8, 8)
+            right[f"body.{i}.{new}.weight"] = f"layer.{i}.{old}.weight"
+        for old in ("conv1", "conv2"):
+            source |= conv(f"layer.{i}.{old}", 8, 8)
+    found = match(source, target)
+    assert found.mapping == right
+
+
+def test_the_encoder_of_both_goes_to_the_encoder() -> None:
+    """Decoder layers hold all that encoder layers hold, in the same order, and more."""
+
+    def layer(name: str, parts: tuple[str, ...]) -> State:
+        return {
+            key: shape for part in parts for key, shape in linear(f"{name}.{part}", 8, 8).items()
+        }
+
+    source: State = {}
+    target: State = {}
+    for i in range(3):
+        source |= layer(f"encoder.block.{i}", ("SelfAttention.q", "SelfAttention.v", "Dense.wi"))
+        target |= layer(f"encoder_layers.{i}", ("attn.query", "attn.value", "mlp.expand"))
+    right = truth(source, target)
+    for i in range(3):
+        parts = (
+            "SelfAttention.q",
+            "SelfAttention.v",
+            "EncDecAttention.q",
+            "EncDecAttention.v",
+            "Dense.wi",
+        )
+        source |= layer(f"decoder.block.{i}", parts)
+    found = match(source, target)
+    assert found.mapping == right
+
+
+def test_what_has_only_its_shape_in_common_is_left_out() -> None:
+    """A new head has the shape of a projection in a part of the source that the target lacks."""
+    source: State = {}
+    target: State = {}
+    for i in range(4):
+        for old, new in (("q", "query"), ("v", "value"), ("o", "out")):
+            source |= linear(f"enc.layers.{i}.attn.{old}", 16, 16)
+            target |= linear(f"backbone.blocks.{i}.{new}", 16, 16)
+    right = truth(source, target)
+    for i in range(4):
+        for old in ("q", "v", "o", "cross_q", "cross_v"):
+            source |= linear(f"dec.layers.{i}.attn.{old}", 16, 16)
+    target |= linear("classify.0", 16, 16) | linear("classify.2", 3, 16)
+    found = match(source, target)
+    assert found.mapping == right
+    assert "classify.0.weight" in found.unmatched
+
+
+def test_a_change_that_a_glance_rules_out_would_lose() -> None:
+    source, target = resnet()
+    evidence = Evidence(units(source), units(target))
+    chosen = {t: t for t in range(len(evidence.targets))}
+    ways = changes(evidence, chosen)
+    before = score(evidence, evidence.pairs, chosen)
+    ruled_out = 0
+    for way, seen in zip(ways, glances(evidence, chosen, ways), strict=True):
+        if seen >= CLEAR:
+            ruled_out += 1
+            assert before - score(evidence, evidence.pairs, swapped(chosen, way)) > 2
+    assert ruled_out > 20
 
 
 # -- the shared pairs, where they are -----------------------------------------------------------------

@@ -31,7 +31,7 @@ def solve(
         counted(side) if _alphabetical(state) else side
         for side, state in ((ours, source), (theirs, target))
     )
-    found = duplicates.find(ours, theirs, [there for _, there in hints])
+    found = duplicates.find(*common_forms(ours, theirs), [there for _, there in hints])
     once = found.without_others(ours) if found else ours
     registered = not (_alphabetical(source) or _alphabetical(target))
     evidence = Evidence(*common_forms(once, theirs), registered=registered)
