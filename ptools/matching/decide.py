@@ -109,10 +109,14 @@ class View:
         self.order, self._least = 0.0, _LEAST if evidence.registered else _UNORDERED
         if evidence.registered:
             self.order = in_order(self.chosen) / max(1, len(self.chosen) - 1)
+        self.against = self._against(self.chosen)
         self.margin, self.others = self._margins()
         self.along = next((end.chosen for end in ends if end.along), {})  # what order alone says
-        self.against = evidence.concord.against(places(evidence, self.chosen))
         self.of_source, self.of_target = evidence.choices
+
+    def _against(self, chosen: dict[int, int]) -> set[int]:
+        """Return the target units that stand against the order of the names."""
+        return self.evidence.concord.against(places(self.evidence, chosen))
 
     def _margins(self) -> tuple[dict[int, float], dict[int, set[int]]]:
         """Return, per target unit, the loss of the best change of places, and what it could get instead."""
@@ -124,11 +128,15 @@ class View:
         for change, seen in zip(ways, glances(self.evidence, self.chosen, ways), strict=True):
             loss = seen
             if seen < CLEAR:
-                loss = base - score(self.evidence, self.pairs, swapped(self.chosen, change))
-            for t, other in change:
+                other = swapped(self.chosen, change)
+                loss = base - score(self.evidence, self.pairs, other)
+                if loss < AGAINST and len(self._against(other)) > len(self.against):
+                    loss += AGAINST
+            for t, instead in change:
                 margin[t] = min(margin.get(t, loss), loss)
                 if loss < max(1.0, self._least):
-                    others.setdefault(t, set()).add(self.chosen[other] if other >= 0 else ~other)
+                    s = self.chosen[instead] if instead >= 0 else ~instead
+                    others.setdefault(t, set()).add(s)
         return margin, others
 
     # -- unit by unit ----------------------------------------------------------------------------------
