@@ -24,7 +24,7 @@ from ptools.matching.swaps import AGAINST, CLEAR, changes, glances, swapped
 from ptools.matching.units import squeezed
 from ptools.matching.whole import Whole
 
-_LEAST, _UNORDERED = 0.5, 2.5  # the lead that decides: with and without an order of registration
+_LEAST, _UNORDERED = 1.0, 2.5  # the lead that decides: with and without an order of registration
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
 _NEARLY_TOLD, _APART = -8.0, 4.0  # below: what has this lead is told apart all the same
 PROOF = 3.0  # the lead of a pair that follows from what is known

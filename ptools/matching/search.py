@@ -199,7 +199,12 @@ def _improve(evidence: Evidence, end: Assignment) -> Assignment:
 
 
 def _pruned(evidence: Evidence, end: Assignment) -> Assignment:
-    """Return the assignment without the pairs that only their shapes brought together."""
+    """Return the assignment without the pairs that only their shapes brought together.
+
+    What is left over on both sides, one unit each, belongs together however it is called.
+    """
+    left = Counter(u.signature for u in evidence.sources)
+    left -= Counter(evidence.sources[s].signature for s in end.chosen.values())
     fits = _fits(evidence, end)
     of_source, of_target = evidence.choices
     odd = [
@@ -207,6 +212,7 @@ def _pruned(evidence: Evidence, end: Assignment) -> Assignment:
         for t, s in end.chosen.items()
         if fits.get(t, 0.0) < ODD
         and (of_target[t] > 1 or of_source[s] > 1)
+        and left[evidence.sources[s].signature]
         and not any(end.chosen.get(t + step) == s + step for step in (-1, 1))
     ]
     odd.sort(key=lambda t: fits[t])

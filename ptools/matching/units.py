@@ -15,6 +15,14 @@ from ptools.matching.result import Shape
 
 # the words of torch.nn for the tensors of one module
 _ROLES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+# and the same by the words of others
+_STATISTICS = {
+    "moving_mean": "running_mean",
+    "moving_var": "running_var",
+    "moving_variance": "running_var",
+    "stored_mean": "running_mean",
+    "stored_var": "running_var",
+}
 # old and new ways of storing the same thing (torch.nn.utils, torch.nn.utils.parametrizations)
 _STORED = [
     (re.compile(r"parametrizations\.(\w+)\.original0$"), r"\1_g"),
@@ -177,16 +185,17 @@ def _with_biases(units: list[Unit]) -> list[Unit]:
     gone: set[int] = set()
     for unit in units:
         inside = below.get(unit.path, [])
-        if (
-            list(unit.shapes) == ["bias"]
-            and len(inside) == 1
-            and list(inside[0].shapes) == ["weight"]
-        ):
-            (module,) = inside
-            shape = module.shapes["weight"]
-            if len(shape) > 1 and unit.shapes["bias"] in ((shape[0],), (shape[-1],)):
-                module.roles |= unit.roles
-                module.shapes |= unit.shapes
+        if list(unit.shapes) == ["bias"]:
+            bare = [
+                module
+                for module in inside
+                if list(module.shapes) == ["weight"]
+                and len(shape := module.shapes["weight"]) > 1
+                and (unit.shapes["bias"] in ((shape[0],), (shape[-1],)))
+            ]
+            if len(bare) == 1:
+                bare[0].roles |= unit.roles
+                bare[0].shapes |= unit.shapes
                 gone.add(unit.index)
     return [unit for unit in units if unit.index not in gone]
 
@@ -275,6 +284,8 @@ def _place(key: str, families: dict[str, set[str]]) -> tuple[tuple[str, ...], st
     own = families[path]
     if leaf in _ROLES:
         return parts, leaf
+    if leaf in _STATISTICS:
+        return parts, _STATISTICS[leaf]
     if leaf in ("weight_g", "weight_v", "weight_orig", "weight_u"):
         return parts, leaf
     pair = _PAIRED.fullmatch(leaf)
