@@ -759,6 +759,34 @@ def test_what_has_only_its_shape_in_common_is_left_out() -> None:
     assert "classify.0.weight" in found.unmatched
 
 
+@pytest.mark.parametrize(
+    "mean, var", [("stored_mean", "stored_var"), ("moving_mean", "moving_variance")]
+)
+def test_statistics_by_other_words(mean: str, var: str) -> None:
+    source, target, right = {}, {}, {}
+    for i in range(3):
+        for part in ("bn1", "bn2"):
+            for old, role in ((mean, "running_mean"), (var, "running_var")):
+                source[f"block.{i}.{part}.{old}"] = (8,)
+                target[f"res{i}.{part}.{role}"] = (8,)
+                right[f"res{i}.{part}.{role}"] = f"block.{i}.{part}.{old}"
+    assert match(source, target).mapping == right
+
+
+def test_a_bias_beside_the_one_matrix_of_its_length() -> None:
+    """The head of BERT: a bias of its own beside dense, norm and the tied decoder."""
+    body: State = {}
+    for i in range(3):
+        body |= linear(f"layers.{i}", 8, 8)
+    rest = linear("lm_head.dense", 8, 8) | {"lm_head.norm.weight": (8,), "lm_head.norm.bias": (8,)}
+    source = body | {"lm_head.bias": (99,)} | rest | {"lm_head.decoder.weight": (99, 8)}
+    target = body | {"lm_head.weight": (99, 8), "lm_head.bias": (99,)} | rest
+    found = match(source, target)
+    assert found.mapping["lm_head.weight"] == "lm_head.decoder.weight"
+    assert found.mapping["lm_head.bias"] == "lm_head.bias"
+    assert (found.verdict, found.unused) == ("complete", [])
+
+
 def test_a_change_that_a_glance_rules_out_would_lose() -> None:
     source, target = resnet()
     evidence = Evidence(units(source), units(target))

@@ -162,7 +162,7 @@ class View:
             decision.reasons[t] = "names say one thing of these, and their order another"
         elif t in self._strays:
             decision.reasons[t] = "its block has no counterpart, those beside it have"
-        elif margin < (AGAINST if t in self.against else self._least) and not (
+        elif margin < self._needed(t) and not (
             in_row or self._counted(t) or t in self.ends[0].ordered
         ):
             decision.ambiguous[t] = sorted({s, *self.others.get(t, ())})
@@ -179,6 +179,13 @@ class View:
             sure = sure and self.order >= (0.998 if self.mean < -4.5 else 0)
             decision.confidence[t] = "certain" if sure else "likely"
             decision.reasons[t] = self._reason(t, unique, steady)
+
+    def _needed(self, t: int) -> float:
+        """Return the lead that decides: less where the last words of both names are the same."""
+        if t in self.against:
+            return AGAINST
+        source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
+        return self._least / 2 if likeness(source.last, target.last) == 1 else self._least
 
     def _alone(self, t: int, unique: bool) -> bool:
         """Does neither its place nor, among units of equal names, its own name speak for a pair?"""
