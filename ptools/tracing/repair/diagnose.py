@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from time import monotonic, thread_time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from ptools.tracing.repair import adapt, constructors, faults, figures, rules
 from ptools.tracing.repair.adapt import Adapt
 from ptools.tracing.repair.case import Candidate, Case
 from ptools.tracing.repair.contracts import misfit
+from ptools.tracing.repair.patience import Patience
 from ptools.tracing.repair.sources import edited, exchange, new_statements, read
 from ptools.tracing.repair.story import describe
 from ptools.tracing.repair.values import Failure, Fault, Fix, said
@@ -27,42 +26,13 @@ _MORE = 30  # candidates after the first that fits but is not clearly the best
 _STEPS = 3  # faults in one model that are repaired one after the other
 
 
-def _clock() -> float:
-    """Return the seconds that count: our own, and of those in which others had the machine a sixth."""
-    return thread_time() + monotonic() / 6
-
-
-@dataclass
-class _Patience:
-    """Seconds for trying repairs, by `_clock`."""
-
-    left: float
-    longest: float = 0.0  # of the trials so far: none is begun that would not end in time
-    exhausted: bool = False  # something was left to try
-
-    def ends(self) -> bool:
-        """Return whether no more may be tried; called when there is something to try."""
-        self.exhausted = self.exhausted or self.longest > self.left
-        return self.exhausted
-
-    @contextmanager
-    def trial(self) -> Iterator[None]:
-        begun = _clock()
-        try:
-            yield
-        finally:
-            took = _clock() - begun
-            self.left -= took
-            self.longest = max(self.longest, took)
-
-
 def diagnose(question: Question, answer: Answer, patience: float = 10.0) -> Failure:
     """Return what is wrong with a model that did not fit, with repairs that were run.
 
     Edits of the model are tried for `patience` seconds, changes of the data for half as long; what
     was found until then is told.
     """
-    code_time, data_time = _Patience(patience), _Patience(patience / 2)
+    code_time, data_time = Patience(patience), Patience(patience / 2)
     case = look_again(question, answer)
     failure = describe(case, answer)
     data_first = adapt.is_at_fault(case)
@@ -193,7 +163,7 @@ def _candidates(case: Case) -> Iterator[Candidate]:
 
 
 def _edited(
-    question: Question, case: Case, patience: _Patience, steps: int
+    question: Question, case: Case, patience: Patience, steps: int
 ) -> tuple[Fix, Answer] | None:
     """Return the first edit after which everything runs; where none does, try to go on from some."""
     found, onward = _first(question, case, _candidates(case), patience)
@@ -203,7 +173,7 @@ def _edited(
 
 
 def _first(
-    question: Question, case: Case, candidates: Iterator[Candidate], patience: _Patience
+    question: Question, case: Case, candidates: Iterator[Candidate], patience: Patience
 ) -> tuple[tuple[Fix, Answer] | None, list[tuple[Question, Answer]]]:
     """Return the best candidate that repairs, and those that led to another failure.
 
@@ -259,7 +229,7 @@ def _moved(case: Case, answer: Answer) -> bool:
 
 
 def _further(
-    attempts: list[tuple[Question, Answer]], case: Case, patience: _Patience, steps: int
+    attempts: list[tuple[Question, Answer]], case: Case, patience: Patience, steps: int
 ) -> tuple[Fix, Answer] | None:
     """A model may have several faults: after an edit it may stop later, and be repaired there."""
     for attempt, answer in attempts:
@@ -304,14 +274,14 @@ def _fix(file: str, text: str) -> Fix:
     return Fix(file, line, old, new, new_statements(before, text))
 
 
-def _adapted(question: Question, case: Case, patience: _Patience) -> tuple[str, Answer] | None:
+def _adapted(question: Question, case: Case, patience: Patience) -> tuple[str, Answer] | None:
     error = case.crash.error
     if isinstance(error, Fault):
         return _tried(question, adapt.targets(error), patience)
     return _tried(question, adapt.adaptations(case), patience)
 
 
-def _resized(question: Question, case: Case, patience: _Patience) -> tuple[str, Answer] | None:
+def _resized(question: Question, case: Case, patience: Patience) -> tuple[str, Answer] | None:
     """Try other image sizes, where the failure is a matter of size."""
     if case.crash.stage != "forward" or not _sized(case):
         return None
@@ -322,7 +292,7 @@ def _resized(question: Question, case: Case, patience: _Patience) -> tuple[str, 
 
 
 def _grown(
-    question: Question, case: Case, text: str, patience: _Patience
+    question: Question, case: Case, text: str, patience: Patience
 ) -> tuple[Fix, Answer] | None:
     """The model fits images of 32x32: a 32 in the source, image_size=32, may become today's size."""
     match = re.search(r"resize the input to (\d+)x(\d+)", text)
@@ -346,7 +316,7 @@ def _sized(case: Case) -> bool:
 
 
 def _tried(
-    question: Question, changes: Iterator[Adapt], patience: _Patience
+    question: Question, changes: Iterator[Adapt], patience: Patience
 ) -> tuple[str, Answer] | None:
     """Return the first change of the data with which everything runs."""
     for change in changes:
