@@ -51,6 +51,25 @@ class Copies:
         }
 
 
+@dataclass(frozen=True)
+class Rows(Copies):
+    """Copies that no name tells apart: the layers 1 to 3 of a module, and its layers 4 to 6.
+
+    rows     the paths of their units
+    """
+
+    rows: tuple[tuple[Path, ...], ...] = ()
+
+    def without_others(self, units: list[Unit]) -> list[Unit]:
+        others = {path for row in self.rows[1:] for path in row}
+        return [unit for unit in units if unit.path not in others]
+
+    def twins(self, units: list[Unit]) -> dict[Path, list[Unit]]:
+        by_path = {unit.path: unit for unit in units}
+        alike = zip(*self.rows, strict=True)
+        return {paths[0]: [by_path[path] for path in paths] for paths in alike}
+
+
 def find(sources: list[Unit], targets: list[Unit], hints: Sequence[str] = ()) -> Copies | None:
     """Return the copies of the target's network in the source, or None where there is one or none.
 
@@ -58,7 +77,7 @@ def find(sources: list[Unit], targets: list[Unit], hints: Sequence[str] = ()) ->
     """
     ours = list(_copies(sources, len(targets)))
     if not ours:
-        return None
+        return _rows(sources, targets)
     parts = min(ours, key=lambda found: abs(_count(sources, found[0]) - len(targets)))
     size = _count(sources, parts[0])
     if any(len(theirs) >= len(parts) for theirs in _copies(targets, 2 * size)):
@@ -74,6 +93,26 @@ def find(sources: list[Unit], targets: list[Unit], hints: Sequence[str] = ()) ->
         if any(".".join(part) == ".".join(hint.split(".")[: len(part)]) for hint in hints):
             return Copies((part, *(p for p in parts if p != part)), "certain")
     return _choose(parts, sources, targets)
+
+
+def _rows(sources: list[Unit], targets: list[Unit]) -> Rows | None:
+    """Return what stands in the source a few times in a row as it does, whole, in the target."""
+    wanted = [unit.signature for unit in targets]
+    size = len(wanted)
+    periods = (n for n in range(1, size) if size % n == 0)
+    if size < 2 or any(wanted == wanted[:n] * (size // n) for n in periods):
+        return None  # it repeats itself: blocks, of which it may be meant to take the first
+    found: list[list[Unit]] = []
+    start = 0
+    while start + size <= len(sources):
+        row = sources[start : start + size]
+        fits = [unit.signature for unit in row] == wanted
+        found += [row] if fits else []
+        start += size if fits else 1
+    paths = tuple(tuple(unit.path for unit in row) for row in found)
+    if len(paths) < 2 or tuple(unit.path for unit in targets) in paths:
+        return None
+    return Rows((), "", paths)
 
 
 def _filled(parts: Sequence[Path], sources: list[Unit], targets: list[Unit]) -> bool:

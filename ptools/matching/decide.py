@@ -185,6 +185,11 @@ class View:
         if t in self.against:
             return AGAINST
         source, target = self.evidence.sources[self.chosen[t]], self.evidence.targets[t]
+        if target.path and not target.path[-1].isdigit():
+            rivals = [self.evidence.sources[s].path for s in self.others.get(t, ())]
+            name = target.path[-1:]
+            if source.path[-1:] == name and all(rival[-1:] != name for rival in rivals):
+                return 0.0  # it has the very name
         return self._least / 2 if likeness(source.last, target.last) == 1 else self._least
 
     def _alone(self, t: int, unique: bool) -> bool:
@@ -194,11 +199,26 @@ class View:
             return False
         if table_ends(source, target) > 0:
             return False
+        if self._outside(t):
+            return False
         if self._in_step(t) and self._last_of_its_shapes(t):
             return False
         if unique:
             return self.fit[t] < self.middle - 11 and not self._in_step(t)
         return not self._in_step(t) or (bool(self.sure) and self.fit[t] < -7.5)
+
+    def _outside(self, t: int) -> bool:
+        """Is it, of its shapes, all that is outside of the blocks on both sides, in parts that correspond?"""
+        s = self.chosen[t]
+        if s not in self.evidence.outer[0] or t not in self.evidence.outer[1]:
+            return False
+        ours, theirs = self.evidence.sources[s].path[:-1], self.evidence.targets[t].path[:-1]
+        return (not ours and not theirs) or any(
+            self.evidence.sources[a].path[: len(ours)] == ours
+            and self.evidence.targets[b].path[: len(theirs)] == theirs
+            for b, a in self.chosen.items()
+            if b != t
+        )
 
     def _counted(self, t: int) -> bool:
         """Is the order of numbers, against that of what could stand here instead, the same on both sides?"""

@@ -20,7 +20,7 @@ from ptools.matching.groups import LEAST, Agreement, Groups, owned
 from ptools.matching.names import end, likeness, ordinal
 from ptools.matching.rank import Concord
 from ptools.matching.standing import Standing
-from ptools.matching.units import Unit, ranks
+from ptools.matching.units import Unit, counted_on, ranks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -89,6 +89,11 @@ class Evidence:
     def kinds(self) -> Ints:
         """A number per target unit, equal where signatures are."""
         return _number_all([unit.signature for unit in self.targets])
+
+    @cached_property
+    def outer(self) -> tuple[frozenset[int], frozenset[int]]:
+        """The units of both sides that are the only ones of their shapes outside of numbered blocks."""
+        return _outer(self.sources), _outer(self.targets)
 
     @cached_property
     def concord(self) -> Concord:
@@ -173,20 +178,28 @@ class Evidence:
             _table([_capped(u.numbers) for u in us]) for us in (self.sources, self.targets)
         )
         at_s, at_t = (_table([[*row] for row in ranks(us)]) for us in (self.sources, self.targets))
+        on_s, on_t = (
+            _table([[*row] for row in counted_on(us)]) for us in (self.sources, self.targets)
+        )
         of_s, of_t, at_s, at_t = of_s[:, s], of_t[:, t], at_s[:, s], at_t[:, t]  # (places, pairs)
+        on_s, on_t = on_s[:, s], on_t[:, t]
+        if len(on_t) > 1:  # a row is told from the next by both numbers
+            on_t[0] = np.where(on_t[1] >= 0, on_t[1], on_t[0])
         templates = _number_all([u.template for u in self.sources])[s] * (len(self.targets) + 1)
         templates = templates + _number_all([u.template for u in self.targets])[t]
         pairs_of, templates = np.unique(templates, return_inverse=True)
         ways = [
             of_t - of_s[:, None],
             at_t - at_s[:, None],
+            on_t - on_s[:, None],
             of_t + of_s[:, None],
             at_t + at_s[:, None],
+            on_t + on_s[:, None],
         ]
         apart = np.clip(np.concatenate(ways), -500, 500) + 500  # (4 places, places, pairs)
         places = np.arange(apart.shape[0] * apart.shape[1]).reshape(*apart.shape[:2], 1)
-        numbered, ranked = ((b >= 0) & (a >= 0)[:, None] for a, b in ((of_s, of_t), (at_s, at_t)))
-        there = np.concatenate([numbered, ranked, numbered, ranked])
+        sides = ((of_s, of_t), (at_s, at_t), (on_s, on_t))
+        there = np.concatenate([(b >= 0) & (a >= 0)[:, None] for a, b in sides] * 2)
         kinds = ((templates * max(places.size, 1) + places) * 1001 + apart)[there]
         kinds, numbers = np.unique(kinds, return_inverse=True)
         shown = np.zeros(there.shape, dtype=np.int64)
@@ -240,6 +253,12 @@ def _possible(sources: list[Unit], targets: list[Unit]) -> Pairs:
     found = [(s, t.index) for t in targets for s in by_signature.get(t.signature, ())]
     both = np.array(found, dtype=np.int64).reshape(-1, 2)
     return Pairs(both[:, 0], both[:, 1], np.arange(len(both)))
+
+
+def _outer(units: list[Unit]) -> frozenset[int]:
+    out = [unit for unit in units if not unit.numbers]
+    count = Counter(unit.signature for unit in out)
+    return frozenset(unit.index for unit in out if count[unit.signature] == 1)
 
 
 def _look(unit: Unit) -> Hashable:

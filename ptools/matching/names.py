@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_WORD = re.compile(r"[0-9]+(?:x[0-9]+)+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 # words that the field uses for one thing; which library uses which is of no matter here
 _SYNONYMS = [
     {"norm", "bn", "ln", "batchnorm", "layernorm", "normalization"},
@@ -88,10 +88,22 @@ _PARTS = [  # of a block, in the order in which data passes through them
     ({"mid", "middle"}, 4.5),
     ({"mu", "mean"}, 2.0),
     ({"logvar", "var", "sigma", "std", "logstd"}, 3.0),
-    ({"cross", "crs"}, 5.0),
-    ({"attn", "att", "attention", "mha", "msa", "self", "slf", "masked", "causal"}, 4.0),
+    ({"cross", "crs", "ca"}, 5.0),
+    ({"self", "slf", "sa", "masked", "causal"}, 4.0),
+    ({"attn", "att", "attention", "mha", "msa"}, 4.2),
+    ({"gate"}, 5.5),
+    ({"up"}, 5.7),
     ({"ffn", "ff", "mlp", "feedforward", "feed", "forward", "moe", "experts"}, 6.0),
 ]
+_ELSEWHERE = {
+    "encoder",
+    "enc",
+    "src",
+    "source",
+    "memory",
+    "context",
+    "inter",
+}  # what is attended to
 _BEFORE, _AFTER = {"before", "pre", "in", "input", "macaron"}, {"after", "post", "out", "output"}
 
 
@@ -103,7 +115,7 @@ def time(name: str) -> float | None:
         return None
     for those, when in _PARTS:
         if words & those:
-            if when == 4.0 and words & {"encoder", "enc"}:
+            if when == 4.2 and words & _ELSEWHERE:
                 when = 5.0
             return when - 0.4 * bool(words & _BEFORE) + 0.4 * bool(words & _AFTER)
     if words & _FIRST:

@@ -126,7 +126,8 @@ class Concord:
     def __init__(self, sources: list[Unit], targets: list[Unit]) -> None:
         self.source, self.target = Order(sources), Order(targets)
         target = self.target
-        found: dict[tuple[int, int], float] = {}
+        found: dict[tuple[int, int], float] = dict.fromkeys(_turns(targets), 1.0)
+        turns = found.keys() - {(a, b) for a, b, _ in _siblings(targets)}
         for a, b, weight in _siblings(targets):
             if target.sign[a, b]:
                 found[a, b] = max(weight, found.get((a, b), 0.0))
@@ -138,14 +139,16 @@ class Concord:
         kinds: dict[Hashable, int] = {}
         kind = np.array([kinds.setdefault(_kind(u), len(kinds)) for u in targets], dtype=np.int64)
         place = target.place[self.a, self.b] * (len(kinds) + 1) + kind[self.a]
+        self.turn = np.array([both in turns for both in map(tuple, pairs.tolist())], dtype=bool)
         _, self.place = np.unique(place, return_inverse=True)
         self.decided = np.array(
             [targets[a].signature != targets[b].signature for a, b in pairs.tolist()], dtype=bool
         )
+        sure = self.sign * ~self.turn
         self._after = np.ascontiguousarray(self.source.sign.T, np.float32)
         self._around = csr_matrix(
             (
-                np.concatenate([self.sign, -self.sign]).astype(np.float32),
+                np.concatenate([sure, -sure]).astype(np.float32),
                 (np.concatenate([self.a, self.b]), np.concatenate([self.b, self.a])),
             ),
             shape=(len(targets), len(targets)),
@@ -166,6 +169,7 @@ class Concord:
         """
         a, b = got[self.a], got[self.b]
         sign = self.source.sign[a, b] * self.sign * (a >= 0) * (b >= 0)
+        sign[self.turn & (sign < 0)] = 0  # where one side has the levels the other way round
         kin = KIN * float(self.weight @ (self.source.kin[a, b] & self.kin & (a >= 0) & (b >= 0)))
         said = sign != 0
         if not said.any():
@@ -194,7 +198,7 @@ class Concord:
     def against(self, got: Ints) -> set[int]:
         """Return the target units that could change places with another and would then be in order."""
         a, b = got[self.a], got[self.b]
-        sign = self.source.sign[a, b] * self.sign * (a >= 0) * (b >= 0)
+        sign = self.source.sign[a, b] * self.sign * (a >= 0) * (b >= 0) * ~self.turn
         place = self.place * (int(self.source.place.max(initial=0)) + 1) + self.source.place[a, b]
         _, which = np.unique(place, return_inverse=True)
         falls = np.bincount(which, sign * self.decided)[which] < 0
@@ -232,3 +236,18 @@ def _siblings(units: list[Unit]) -> Iterator[tuple[int, int, float]]:
         yield from ((a, b, 0.5) for a, b in zip(row, row[2:], strict=False))
     for family in families.values():
         yield from ((a, b, 1.0) for a, b in combinations(family[:8], 2))
+
+
+def _turns(units: list[Unit]) -> Iterator[tuple[int, int]]:
+    """Yield the last of a row and the first of the next: 0.2 and 1.0 are 2 and 3 where counting goes on."""
+    rows: dict[Hashable, list[tuple[int, int, int]]] = defaultdict(list)
+    for unit in units:
+        tokens = unit.tokens
+        numbers = [place for place, token in enumerate(tokens) if token.isdigit()]
+        for one, two in pairwise(numbers):
+            rest = (tokens[:one], tokens[one + 1 : two], tokens[two + 1 :], _kind(unit))
+            rows[rest].append((int(tokens[one]), int(tokens[two]), unit.index))
+    for table in rows.values():
+        for (row, _, a), (below, _, b) in pairwise(sorted(table)):
+            if row != below:
+                yield a, b

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 
@@ -187,7 +187,9 @@ def _improve(evidence: Evidence, end: Assignment) -> Assignment:
     for _ in range(2):
         before = best.score
         weights = _fits(evidence, best)
-        doubts = doubtful(evidence)
+        middle = median(weights.values())
+        doubts = [*doubtful(evidence), {t for t, fit in weights.items() if fit < middle + UNEASY}]
+        doubts = [members for members in doubts if members]
         doubts.sort(key=lambda ms: sum(weights.get(t, -9.0) for t in ms) / len(ms))
         for members in doubts[:BUDGET]:
             again = _reconsider(evidence, best, members)
@@ -213,6 +215,7 @@ def _pruned(evidence: Evidence, end: Assignment) -> Assignment:
         if fits.get(t, 0.0) < ODD
         and (of_target[t] > 1 or of_source[s] > 1)
         and left[evidence.sources[s].signature]
+        and not (s in evidence.outer[0] and t in evidence.outer[1])
         and not any(end.chosen.get(t + step) == s + step for step in (-1, 1))
     ]
     odd.sort(key=lambda t: fits[t])
@@ -237,8 +240,8 @@ def _ordered(evidence: Evidence, end: Assignment) -> Assignment:
         fewer = [
             (left, -other.score, way, other)
             for gain, way, other in _tried(evidence, end, ways)
-            if gain > -AGAINST
-            and (left := len(evidence.concord.against(places(evidence, other.chosen)))) < len(odd)
+            if (left := len(evidence.concord.against(places(evidence, other.chosen)))) < len(odd)
+            and gain > -AGAINST * max(1.0, ((len(odd) - left) / 2) ** 0.5)
         ]
         if not fewer:
             break

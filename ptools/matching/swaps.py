@@ -20,7 +20,7 @@ from ptools.matching.units import Unit
 # (target unit, the one whose source unit it gets; or ~s for the source unit s that none has)
 Change = list[tuple[int, int]]
 Path = tuple[str, ...]
-AGAINST = 6.0  # the lead that an assignment needs against the order of the names
+AGAINST = 9.0  # the lead that an assignment needs against the order of the names
 CLEAR = 8.0  # a loss that `glances` sees above: nothing speaks for the change
 _NEARBY, _TREES = 8, 16  # of so many that are alike each is tried with each, of more with the next
 

@@ -31,9 +31,11 @@ _STORED = [
     (re.compile(r"parametrizations\.(\w+)\.0\._u$"), r"\1_u"),
     (re.compile(r"parametrizations\.(\w+)\.0\._v$"), r"\1_v"),
 ]
-_PAIRED = re.compile(r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|w|b)(?:_(?P<after>\w+))?")
-_LONG = {"w": "weight", "b": "bias"}
-_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_PAIRS = [("weight", "bias"), ("w", "b"), ("alpha", "beta"), ("gamma", "beta"), ("scale", "shift")]
+_PAIRED = re.compile(
+    r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|w|b|alpha|beta|gamma|scale|shift)(?:_(?P<after>\w+))?"
+)
+_TOKEN = re.compile(r"[0-9]+(?:x[0-9]+)+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LETTERED = re.compile(r"\w*\w[a-hA-H]")
 COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
 
@@ -220,6 +222,28 @@ def ranks(units: list[Unit]) -> list[tuple[int, ...]]:
     ]
 
 
+def counted_on(units: list[Unit]) -> list[list[int]]:
+    """Return, for each number in the name of each unit, where it stands if counting went on from row to row.
+
+    The blocks 0.0, 0.1, 1.0 of two stages are 0, 1 and 2 of a list that knows no stages.
+    """
+    rows: dict[object, set[tuple[int, ...]]] = {}
+    for unit in units:
+        for place in range(len(unit.numbers)):
+            rows.setdefault(_before(unit, place), set()).add(unit.numbers[: place + 1])
+    order = {like: {row: i for i, row in enumerate(sorted(there))} for like, there in rows.items()}
+    return [
+        [order[_before(u, place)][u.numbers[: place + 1]] for place in range(len(u.numbers))]
+        for u in units
+    ]
+
+
+def _before(unit: Unit, place: int) -> object:
+    """Return what stands before a number in the name of a unit, other numbers aside."""
+    at = [i for i, token in enumerate(unit.template) if token == "#"][place]
+    return unit.template[:at]
+
+
 def _like(unit: Unit, place: int) -> object:
     """Return what units have in common that differ in one number only."""
     return unit.template, unit.signature, place, unit.numbers[:place], unit.numbers[place + 1 :]
@@ -262,7 +286,7 @@ def _affine(state: Mapping[str, Shape]) -> dict[str, tuple[tuple[str, ...], str]
     for path, keys in modules.items():
         shapes = {tuple(state[key]) for key in keys}
         leaves = [key.rpartition(".")[2] for key in keys]
-        vectors = len(keys) == 2 and len(shapes) == 1 and len(next(iter(shapes))) == 1
+        vectors = len(keys) == 2 and len(shapes) == 1 and len(squeezed(next(iter(shapes)))) == 1
         if vectors and path and path not in inner and "weight" not in leaves:
             last = [leaf in ("bias", "beta", "offset", "shift") for leaf in leaves]
             scale, offset = reversed(keys) if last == [True, False] else keys
@@ -292,7 +316,7 @@ def _place(key: str, families: dict[str, set[str]]) -> tuple[tuple[str, ...], st
     if pair and (pair["before"] or pair["after"]):
         name = "_".join(filter(None, (pair["before"], pair["after"])))
         start, end = pair.span("role")
-        both = ("weight", "bias") if end - start > 1 else ("w", "b")
-        if {leaf[:start] + role + leaf[end:] for role in both} <= own:
-            return (*parts, name), _LONG.get(pair["role"], pair["role"])
+        for both in _PAIRS:
+            if pair["role"] in both and {leaf[:start] + role + leaf[end:] for role in both} <= own:
+                return (*parts, name), "weight" if pair["role"] == both[0] else "bias"
     return (*parts, leaf), "weight"
