@@ -75,16 +75,14 @@ def search(evidence: Evidence) -> list[Assignment]:
     pruned = _pruned(evidence, ends[0])
     if pruned.score > ends[0].score:
         ends.insert(0, pruned)
-    ordered = _ordered(evidence, ends[0])
-    if ordered.ordered:
-        ends.insert(0, ordered)
     told = fmean(_fits(evidence, ends[0]).values())
     if _nameless(evidence.sources) or _nameless(evidence.targets):
         ends.sort(key=lambda end: (-in_order(end.chosen), -end.score))  # order must speak
     elif told < HALF_TOLD:
         heard = 4.0 if told < UNTOLD else 1.5
         ends.sort(key=lambda end: -end.score - heard * in_order(end.chosen))
-    return ends
+    ordered = _ordered(evidence, ends[0])
+    return [ordered, *ends] if ordered.ordered else ends
 
 
 def _nameless(units: list[Unit]) -> bool:

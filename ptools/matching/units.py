@@ -36,7 +36,7 @@ _PAIRED = re.compile(
     r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|w|b|alpha|beta|gamma|scale|shift)(?:_(?P<after>\w+))?"
 )
 _TOKEN = re.compile(r"[0-9]+(?:x[0-9]+)+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_LETTERED = re.compile(r"\w*\w[a-hA-H]")
+_LETTERED = re.compile(r"[A-Za-z]*[a-hA-H]")
 COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
 
 
@@ -53,12 +53,17 @@ class Unit:
     index: int = 0
     roles: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    lettered: frozenset[str] = frozenset()  # parts that are counted by their last letter
+    # parts of names and their tokens that are counted by their last letter: conv_a, 5b, ffa_norm
+    lettered: frozenset[tuple[str, int]] = frozenset()
 
     def _tokens(self, part: str) -> list[str]:
-        if part in self.lettered:
-            return [*_TOKEN.findall(part[:-1]), str(ord(part[-1].lower()) - ord("a") + 1)]
-        return _TOKEN.findall(part)
+        tokens: list[str] = []
+        for place, token in enumerate(_TOKEN.findall(part)):
+            if (part, place) in self.lettered:
+                tokens += [token[:-1]] if token[1:] else []
+                token = str(ord(token[-1].lower()) - ord("a") + 1)
+            tokens.append(token)
+        return tokens
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
@@ -125,17 +130,20 @@ def _with_tables(units: list[Unit]) -> list[Unit]:
 
 
 def _with_letters(units: list[Unit]) -> list[Unit]:
-    """Return the units with the parts of their names known that letters count: conv_a, conv_b, 5b, 5c."""
-    inside: dict[tuple[str, ...], set[str]] = {}
+    """Return the units with what letters count in their names known: conv_a, conv_b, 5b, 5c, ffa_norm."""
+    inside: dict[object, dict[str, tuple[str, int]]] = {}
     for unit in units:
         for depth, part in enumerate(unit.path):
-            inside.setdefault(unit.path[:depth], set()).add(part)
+            tokens = _TOKEN.findall(part)
+            for place, token in enumerate(tokens):
+                if len(part) > 1 and _LETTERED.fullmatch(token):
+                    rest = (unit.path[:depth], tuple(tokens[:place]), tuple(tokens[place + 1 :]))
+                    inside.setdefault((rest, token[:-1]), {})[token[-1]] = (part, place)
     lettered = {
-        part
-        for parts in inside.values()
-        for part in parts
-        if _LETTERED.fullmatch(part)
-        and parts & {part[:-1] + chr(ord(part[-1]) + step) for step in (-1, 1)}
+        where
+        for letters in inside.values()
+        for letter, where in letters.items()
+        if letters.keys() & {chr(ord(letter) + step) for step in (-1, 1)}
     }
     return [replace(unit, lettered=frozenset(lettered)) for unit in units] if lettered else units
 
