@@ -18,10 +18,10 @@ from ptools.matching.assignment import Assignment, certain_belief, in_order, pla
 from ptools.matching.evidence import Evidence, Floats, Ints, table_ends
 from ptools.matching.forms import bare, left_over
 from ptools.matching.names import likeness
-from ptools.matching.numbered import Numbered
 from ptools.matching.result import Confidence
 from ptools.matching.swaps import AGAINST, CLEAR, changes, glances, swapped
 from ptools.matching.units import squeezed
+from ptools.matching.untold import Untold
 from ptools.matching.whole import Whole
 
 _LEAST, _UNORDERED = 1.0, 2.5  # the lead that decides: with and without an order of registration
@@ -154,7 +154,7 @@ class View:
             decision.reasons[t] = "neither names nor order tell these apart"
         elif fit < self.middle - 6 and self._alone(t, unique):
             decision.reasons[t] = "the shapes agree, but nothing else speaks for it"
-        elif siblings := self._numbered.siblings(t):
+        elif siblings := self._untold.siblings(t):
             decision.ambiguous[t] = sorted({s, *siblings})
             decision.reasons[t] = "the file numbers several of these, and nothing says which"
         elif family := self._misnamed.get(t):
@@ -270,8 +270,8 @@ class View:
         return set(self.sure.values())
 
     @cached_property
-    def _numbered(self) -> Numbered:
-        return Numbered(self.evidence, self.chosen if self.mean >= -3 else {})
+    def _untold(self) -> Untold:
+        return Untold(self.evidence, self.chosen if self.mean >= -3 else {})
 
     @cached_property
     def _misnamed(self) -> dict[int, list[int]]:

@@ -16,11 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ptools.matching.groups import LEAST, Agreement, Groups, owned
+from ptools.matching.groups import Agreement, Groups, owned
 from ptools.matching.names import end, likeness, ordinal
+from ptools.matching.numbering import Numbering, number_all, numbering, table
 from ptools.matching.rank import Concord
 from ptools.matching.standing import Standing
-from ptools.matching.units import Unit, counted_on, ranks
+from ptools.matching.units import Unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,8 +31,6 @@ WEIGHT = 3.0  # of the groups, against the other evidence
 ENDS = 3.0  # of both names saying, of a table of words, at which end of the network it is
 PARTS = 1.0  # against another word for a large part of the network, which both have words for
 SAME = 0.3  # of equal numbers
-FALLING = 0.9  # of numbers of which one falls as the other rises, against both rising
-_LARGEST = 10**6  # of the numbers in names; a larger one is a hash
 
 
 class Pairs(NamedTuple):
@@ -88,7 +87,7 @@ class Evidence:
     @cached_property
     def kinds(self) -> Ints:
         """A number per target unit, equal where signatures are."""
-        return _number_all([unit.signature for unit in self.targets])
+        return number_all([unit.signature for unit in self.targets])
 
     @cached_property
     def outer(self) -> tuple[frozenset[int], frozenset[int]]:
@@ -108,8 +107,8 @@ class Evidence:
     def prior(self) -> Floats:
         """Likeness of the names, before anything is learned."""
         s, t = self.pairs.source, self.pairs.target
-        looks = _number_all([_look(u) for u in self.sources])[s] * (len(self.targets) + 1)
-        looks = looks + _number_all([_look(u) for u in self.targets])[t]
+        looks = number_all([_look(u) for u in self.sources])[s] * (len(self.targets) + 1)
+        looks = looks + number_all([_look(u) for u in self.targets])[t]
         _, first, which = np.unique(looks, return_index=True, return_inverse=True)
         both = [(self.sources[s[k]], self.targets[t[k]]) for k in first]
         words, order, tables, shapes = (
@@ -167,75 +166,8 @@ class Evidence:
         return numbers
 
     @cached_property
-    def _numbering(self) -> _Numbering:
-        """Number every (template pair, place, place, difference or sum) of pairs, and template pairs.
-
-        Numbers that rise together have one difference; where one counts down, they have one sum; where
-        one side counts what stands between as well, this holds of their ranks.
-        """
-        s, t = self.pairs.source, self.pairs.target
-        of_s, of_t = (
-            _table([_capped(u.numbers) for u in us]) for us in (self.sources, self.targets)
-        )
-        at_s, at_t = (_table([[*row] for row in ranks(us)]) for us in (self.sources, self.targets))
-        on_s, on_t = (
-            _table([[*row] for row in counted_on(us)]) for us in (self.sources, self.targets)
-        )
-        of_s, of_t, at_s, at_t = of_s[:, s], of_t[:, t], at_s[:, s], at_t[:, t]  # (places, pairs)
-        on_s, on_t = on_s[:, s], on_t[:, t]
-        if len(on_t) > 1:  # a row is told from the next by both numbers
-            on_t[0] = np.where(on_t[1] >= 0, on_t[1], on_t[0])
-        templates = _number_all([u.template for u in self.sources])[s] * (len(self.targets) + 1)
-        templates = templates + _number_all([u.template for u in self.targets])[t]
-        pairs_of, templates = np.unique(templates, return_inverse=True)
-        ways = [
-            of_t - of_s[:, None],
-            at_t - at_s[:, None],
-            on_t - on_s[:, None],
-            of_t + of_s[:, None],
-            at_t + at_s[:, None],
-            on_t + on_s[:, None],
-        ]
-        apart = np.clip(np.concatenate(ways), -500, 500) + 500  # (4 places, places, pairs)
-        places = np.arange(apart.shape[0] * apart.shape[1]).reshape(*apart.shape[:2], 1)
-        sides = ((of_s, of_t), (at_s, at_t), (on_s, on_t))
-        there = np.concatenate([(b >= 0) & (a >= 0)[:, None] for a, b in sides] * 2)
-        kinds = ((templates * max(places.size, 1) + places) * 1001 + apart)[there]
-        kinds, numbers = np.unique(kinds, return_inverse=True)
-        shown = np.zeros(there.shape, dtype=np.int64)
-        shown[there] = numbers + 1
-        return _Numbering(shown, len(kinds) + 1, templates, len(pairs_of), of_t >= 0)
-
-
-class _Numbering(NamedTuple):
-    """What the numbers in the names of pairs show."""
-
-    shown: Ints  # (4 places, places, pairs): kinds of differences, then of sums; 0 where one is missing
-    kinds: int  # how many
-    templates: Ints  # of each pair
-    several: int  # how many templates
-    has: NDArray[np.bool_]  # (places, pairs): is there a number in the name of the target unit?
-
-    def only(self, chosen: Ints) -> _Numbering:
-        """Return the chosen pairs."""
-        shown, kinds, templates, several, has = self
-        shown, has = shown.take(chosen, axis=2), has.take(chosen, axis=1)
-        return _Numbering(shown, kinds, templates[chosen], several, has)
-
-    def said(self, p: Floats) -> Floats:
-        """Return what numbers say: do they differ by what they differ by in pairs named alike?"""
-        if not self.shown.size:
-            return np.full(len(p), np.log(0.3))
-        spread = np.broadcast_to(p, self.shown.shape).ravel()
-        sums = np.bincount(self.shown.ravel(), spread, self.kinds)
-        sums[0] = -np.inf
-        alike = np.asarray(sums.take(self.shown), dtype=float)
-        alike[len(alike) // 2 :] *= FALLING
-        alike = alike.max(axis=0) - p
-        everyone = np.bincount(self.templates, p, self.several)[self.templates] - p
-        share = np.maximum((alike + 0.05) / (everyone + 0.5), 0)
-        said = (np.log(share + LEAST) * self.has).sum(0) / np.maximum(self.has.sum(0), 1)
-        return np.asarray(np.where(self.has.any(0), said, np.log(0.3)))
+    def _numbering(self) -> Numbering:
+        return numbering(self.sources, self.targets, self.pairs.source, self.pairs.target)
 
 
 class _Heard(NamedTuple):
@@ -243,7 +175,7 @@ class _Heard(NamedTuple):
 
     pairs: Pairs
     groups: Agreement
-    numbers: _Numbering
+    numbers: Numbering
 
 
 def _possible(sources: list[Unit], targets: list[Unit]) -> Pairs:
@@ -314,7 +246,7 @@ def _same_numbers(sources: list[Unit], targets: list[Unit], s: Ints, t: Ints) ->
     """Return 0.3 of the share of the numbers in the names of pairs that are equal, from the end."""
     known: dict[int, int] = {}
     of_s, of_t = (
-        _table([[known.setdefault(n, len(known)) for n in u.numbers[::-1]] for u in units])
+        table([[known.setdefault(n, len(known)) for n in u.numbers[::-1]] for u in units])
         for units in (sources, targets)
     )
     both = min(len(of_s), len(of_t))
@@ -333,20 +265,3 @@ def _ranks(units: list[Unit]) -> Floats:
     for members in classes.values():
         ranks[members] = np.arange(len(members)) / len(members)
     return ranks
-
-
-def _capped(numbers: tuple[int, ...]) -> list[int]:
-    return [min(number, _LARGEST) for number in numbers]
-
-
-def _table(rows: list[list[int]]) -> Ints:
-    """Return the rows as columns, -1 below those that are short."""
-    table = np.full((max(map(len, rows), default=0), len(rows)), -1)
-    for column, row in enumerate(rows):
-        table[: len(row), column] = row
-    return table
-
-
-def _number_all(values: list[Hashable]) -> Ints:
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)

@@ -50,7 +50,7 @@ def search(evidence: Evidence) -> list[Assignment]:
     if not len(evidence.pairs.source):
         return []
     ends: list[Assignment] = []
-    best = _by_order(evidence)
+    best = by_order = _by_order(evidence)
     for number, belief in enumerate(_beginnings(evidence)):
         pairs, belief = _learn(evidence, belief)
         here = len(ends)
@@ -61,7 +61,7 @@ def search(evidence: Evidence) -> list[Assignment]:
         before, best = best, max(ends, key=lambda end: end.score)
         if number and max(ends[here:], key=lambda end: end.score).chosen == before.chosen:
             break  # from another beginning it ends there as well
-    ends.append(_by_order(evidence))
+    ends.append(by_order)
     ends.sort(key=lambda end: -end.score)
     better = _improve(evidence, ends[0])
     if better.score > ends[0].score:

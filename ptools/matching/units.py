@@ -318,6 +318,8 @@ def _place(key: str, families: dict[str, set[str]]) -> tuple[tuple[str, ...], st
         return parts, leaf
     if leaf in _STATISTICS:
         return parts, _STATISTICS[leaf]
+    if leaf == "weight_orig" and own.isdisjoint({"weight_u", "weight_mask"}):
+        return parts, "weight"  # a parametrization that keeps nothing else
     if leaf in ("weight_g", "weight_v", "weight_orig", "weight_u"):
         return parts, leaf
     pair = _PAIRED.fullmatch(leaf)

@@ -57,7 +57,24 @@ class Whole:
             if bare(sources[s]) == bare(targets[t])
             or _weight(targets[t]) not in (ours if bare(sources[s]) else theirs)
         }
-        return [(targets, set(both)), (sources, set(both.values()))]
+        nearly = self._but_for_a_bias()
+        return [
+            (targets, set(both) | nearly.keys()),
+            (sources, {*both.values(), *nearly.values()}),
+        ]
+
+    def _but_for_a_bias(self) -> dict[int, int]:
+        """Return pairs of units left over on both sides of which only one has a bias: no layer is lacking."""
+        spare: dict[object, list[int]] = {}
+        for unit in self.evidence.sources:
+            if unit.index not in self.used and _matrix(unit):
+                spare.setdefault((_weight(unit), "bias" in unit.shapes), []).append(unit.index)
+        found = {}
+        for unit in self.evidence.targets:
+            others = spare.get((_weight(unit), "bias" not in unit.shapes))
+            if unit.index not in self.chosen and others:
+                found[unit.index] = others.pop(0)
+        return found
 
     def _whole_part(self) -> bool:
         """Is a large part of one side, under one name, found whole on the other, where names agree?"""

@@ -8,7 +8,7 @@ from functools import cached_property
 from ptools.matching.evidence import Evidence
 
 
-class Numbered:
+class Untold:
     """The pairs of an assignment whose source units are among several that differ by a number."""
 
     def __init__(self, evidence: Evidence, chosen: dict[int, int]) -> None:

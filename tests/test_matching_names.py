@@ -1,0 +1,236 @@
+"""ptools.matching: what is read from names - numbers, letters, kernel sizes, words - and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from ptools.matching import match
+from tests.test_matching import State, bn, conv, linear
+
+
+def test_stages_and_a_list_that_counts_on() -> None:
+    """Two stacks of three layers are six where lists by type count on: 1.0 is 3, not 1."""
+    source: State = {}
+    target: State = {}
+    right = {}
+    for role, out, k in (("filter", 16, 2), ("gate", 16, 2), ("skip", 32, 1), ("pass", 16, 1)):
+        for i in range(6):
+            source |= conv(f"{role}_convs.{i}", out, 16, k)
+    for i in range(6):
+        stack, layer = divmod(i, 3)
+        for role, out, k in (("pass", 16, 1), ("skip", 32, 1), ("gate", 16, 2), ("filter", 16, 2)):
+            target |= conv(f"stacks.{stack}.{layer}.{role}", out, 16, k)
+            right[f"stacks.{stack}.{layer}.{role}.weight"] = f"{role}_convs.{i}.weight"
+    assert match(source, target).mapping == right
+    back = match(target, source)
+    assert back.mapping == {old: new for new, old in right.items()}
+
+
+def test_rows_that_begin_anew_are_in_order() -> None:
+    """Of two blocks of two layers, 1.conv2 comes before 2.conv1."""
+    source = linear("0", 16, 4)
+    target = linear("classifier", 10, 16) | {"final.weight": (16,), "final.bias": (16,)}
+    target |= {f"inner.convs.{i}.weight": (16, 17, 3, 3) for i in (0, 1)}
+    for i in range(3):
+        target |= {f"inner.norms.{i}.weight": (16,), f"inner.norms.{i}.bias": (16,)}
+    target |= linear("stem", 16, 4)
+    right = {}
+    for block in (0, 1):
+        old = block + 1
+        for role in "ab":
+            target |= conv(f"reduce.{block}.conv_{role}", 16, 16)
+            right[f"reduce.{block}.conv_{role}.weight"] = f"{old}.conv{'ab'.index(role) + 1}.weight"
+        target |= conv(f"reduce.{block}.skip", 16, 16, 1)
+        for role in "ab":
+            new = f"reduce.{block}.norm_{role}"
+            target |= {f"{new}.weight": (16,), f"{new}.bias": (16,)}
+            right[f"{new}.weight"] = f"{old}.norm{'ab'.index(role) + 1}.weight"
+        for i in (1, 2):
+            source |= {f"{old}.norm{i}.weight": (16,), f"{old}.norm{i}.bias": (16,)}
+            source |= conv(f"{old}.downsample", 16, 16, 1) if i == 1 else {}
+            source |= conv(f"{old}.conv{i}", 16, 16)
+    for i in (1, 2, 3):
+        source |= {f"3.ode.norm{i}.weight": (16,), f"3.ode.norm{i}.bias": (16,)}
+        source |= {f"3.ode.conv{i}._layer.weight": (16, 17, 3, 3)} if i < 3 else {}
+    source |= {"4.weight": (16,), "4.bias": (16,)} | linear("8", 10, 16)
+    found = match(source, target)
+    assert {key: found.mapping.get(key) for key in right} == right
+
+
+def test_a_kernel_size_is_no_number() -> None:
+    """conv1x3 is not before conv3x1: which of two branches is dilated must not follow from it."""
+    source: State = {}
+    target: State = {}
+    right = {}
+    for i in range(3):
+        for branch, word in (("conv1", "conv"), ("conv2", "dconv")):
+            for n, size in ((1, "3x1"), (2, "1x3")):
+                shape = tuple(map(int, size.split("x")))
+                source[f"block.{i}.{word}{size}.weight"] = (16, 1, *shape)
+                target[f"body.unit{i + 1}.{branch}.branch{n}.weight"] = (16, 1, *shape)
+                new = f"body.unit{i + 1}.{branch}.branch{n}.weight"
+                right[new] = f"block.{i}.{word}{size}.weight"
+    assert match(source, target).mapping == right
+
+
+def test_letters_count_inside_of_names() -> None:
+    source: State = {}
+    target: State = {}
+    right = {}
+    for i in range(3):
+        for part in ("ffb", "ffa"):  # the second is registered first
+            source |= linear(f"b{i}_{part}_in", 64, 16) | linear(f"b{i}_{part}_out", 16, 64)
+        for n, part in ((1, "ffa"), (2, "ffb")):
+            target |= linear(f"layers.{i}.ffn{n}.net.0", 64, 16)
+            target |= linear(f"layers.{i}.ffn{n}.net.3", 16, 64)
+            for place, role in ((0, "in"), (3, "out")):
+                for leaf in ("weight", "bias"):
+                    new = f"layers.{i}.ffn{n}.net.{place}.{leaf}"
+                    right[new] = f"b{i}_{part}_{role}.{leaf}"
+    assert match(source, target).mapping == right
+
+
+def test_what_is_attended_to_comes_after_oneself() -> None:
+    """attn_1 looks at the decoder itself, attn_2 at what the encoder gave, in whatever order."""
+    source: State = {}
+    target: State = {}
+    right = {}
+    for i in range(3):
+        for role in "kqv":
+            for n in (1, 2):
+                source |= linear(f"layers.{i}.attn_{n}.{role}_lin", 16, 16)
+        for n, word in ((2, "src_attn"), (1, "self_attn")):
+            for role in "qkv":
+                target |= linear(f"layers.{i}.{word}.{role}", 16, 16)
+                for leaf in ("weight", "bias"):
+                    right[f"layers.{i}.{word}.{role}.{leaf}"] = (
+                        f"layers.{i}.attn_{n}.{role}_lin.{leaf}"
+                    )
+    source = dict(sorted(source.items()))
+    assert match(source, target).mapping == right
+
+
+def test_gate_and_up_are_the_first_two_of_three() -> None:
+    source: State = {}
+    target: State = {}
+    right = {}
+    for i in range(3):
+        for role in ("up_proj", "gate_proj"):
+            source[f"layers.{i}.mlp.{role}.weight"] = (64, 16)
+        source[f"layers.{i}.mlp.down_proj.weight"] = (16, 64)
+        for role, old in (("fc_1", "gate_proj"), ("fc_2", "up_proj"), ("proj", "down_proj")):
+            target[f"h.{i}.mlp.{role}.weight"] = (16, 64) if role == "proj" else (64, 16)
+            right[f"h.{i}.mlp.{role}.weight"] = f"layers.{i}.mlp.{old}.weight"
+    assert match(source, target).mapping == right
+
+
+@pytest.mark.parametrize("shape", [(16,), (1, 16, 1)])
+def test_scale_and_offset_by_their_own_names(shape: tuple[int, ...]) -> None:
+    """A module with alpha and beta, and aff1_alpha, aff1_beta in the layer itself, are one thing."""
+    source: State = {}
+    target: State = {}
+    for i in range(3):
+        source |= {f"blocks.{i}.ls{n}": (16,) for n in (1, 2)}
+        target |= {f"layers.{i}.gamma_{word}": (16,) for word in ("tokens", "channels")}
+        for n in (1, 2):
+            for leaf in ("alpha", "beta"):
+                source[f"blocks.{i}.norm{n}.{leaf}"] = shape
+                target[f"layers.{i}.aff{n}_{leaf}"] = (16,)
+        source |= linear(f"blocks.{i}.mix", 8, 8) | linear(f"blocks.{i}.fc", 16, 16)
+        target |= linear(f"layers.{i}.tokens", 8, 8) | linear(f"layers.{i}.ff", 16, 16)
+    found = match(source, target)
+    for i in range(3):
+        for n in (1, 2):
+            for leaf in ("alpha", "beta"):
+                assert found.mapping[f"layers.{i}.aff{n}_{leaf}"] == f"blocks.{i}.norm{n}.{leaf}"
+
+
+def test_a_parametrization_that_keeps_the_weight_itself() -> None:
+    source = conv("block.0", 8, 1) | conv("block.1", 16, 8) | linear("out", 3, 16)
+    target: State = {"spatial.parametrizations.weight.original": (16, 8, 3, 3)}
+    target |= conv("temporal", 8, 1) | linear("final", 3, 16)
+    found = match(source, target)
+    assert found.verdict == "complete"
+    assert found.mapping["spatial.parametrizations.weight.original"] == "block.1.weight"
+
+
+def test_the_very_name_decides() -> None:
+    """Of a class token and a mask token, of one shape, the target has the first."""
+    source: State = {"embeddings.cls_token": (1, 1, 48), "embeddings.mask_token": (1, 1, 48)}
+    source |= {"embeddings.register_tokens": (1, 4, 48)}
+    source |= conv("embeddings.patch_embeddings", 48, 3, 16)
+    target: State = {"cls_token": (1, 1, 48), "reg_token": (1, 4, 48)}
+    target |= conv("patch_embed.proj", 48, 3, 16)
+    for i in range(3):
+        old, new = f"model.layer.{i}", f"blocks.{i}"
+        target |= {f"{new}.gamma_1": (48,), f"{new}.gamma_2": (48,)}
+        for n in (1, 2):
+            source |= {f"{old}.norm{n}.weight": (48,), f"{old}.norm{n}.bias": (48,)}
+            target |= {f"{new}.norm{n}.weight": (48,), f"{new}.norm{n}.bias": (48,)}
+            source |= {f"{old}.layer_scale{n}.lambda1": (48,)}
+        source |= {f"{old}.attention.{role}_proj.weight": (48, 48) for role in "kvqo"}
+        target |= {f"{new}.attn.qkv.weight": (144, 48), f"{new}.attn.proj.weight": (48, 48)}
+        source |= linear(f"{old}.mlp.up_proj", 96, 48) | linear(f"{old}.mlp.down_proj", 48, 96)
+        target |= linear(f"{new}.mlp.fc1", 96, 48) | linear(f"{new}.mlp.fc2", 48, 96)
+    source |= {"norm.weight": (48,), "norm.bias": (48,)}
+    target |= {"norm.weight": (48,), "norm.bias": (48,)}
+    found = match(source, target)
+    assert found.mapping.get("cls_token") == "embeddings.cls_token"
+
+
+def test_the_last_norm_of_a_network_that_was_cut() -> None:
+    """Two of six blocks, the norm after them, another head: the norm is the only one outside of blocks."""
+    source: State = {"embed.weight": (50, 16)}
+    for i in range(6):
+        source |= {f"blocks.{i}.ln.weight": (16,), f"blocks.{i}.ln.bias": (16,)}
+        source |= linear(f"blocks.{i}.mlp.0", 64, 16) | linear(f"blocks.{i}.mlp.2", 16, 64)
+    source |= {"output_layer_norm.weight": (16,), "output_layer_norm.bias": (16,)}
+    source |= linear("lm_head", 50, 16)
+    target: State = {"wte.weight": (50, 16)}
+    for i in range(2):
+        target |= linear(f"h.{i}.up", 64, 16) | linear(f"h.{i}.down", 16, 64)
+        target |= {f"h.{i}.norm.weight": (16,), f"h.{i}.norm.bias": (16,)}
+    target |= {"ln_f.weight": (16,), "ln_f.bias": (16,)} | linear("classify", 3, 16)
+    found = match(source, target)
+    assert found.mapping["ln_f.weight"] == "output_layer_norm.weight"
+    assert "classify.weight" in found.unmatched
+
+
+def test_two_networks_in_a_row_are_copies() -> None:
+    """The layers 1 to 3 of a twin critic, and 4 to 6: which of the two is meant, nothing says."""
+    source: State = {}
+    for n in (1, 4):
+        source |= linear(f"l{n}", 64, 23) | linear(f"l{n + 1}", 64, 64) | linear(f"l{n + 2}", 1, 64)
+    target = linear("linear1", 64, 23) | linear("linear2", 64, 64) | linear("linear3", 1, 64)
+    found = match(source, target)
+    assert found.verdict == "ambiguous"
+    assert found.ambiguous["linear2.weight"] == ["l2.weight", "l5.weight"]
+    assert not found.mapping
+    named = match(source, linear("l1", 64, 23) | linear("l2", 64, 64) | linear("l3", 1, 64))
+    assert named.mapping["l2.weight"] == "l2.weight"
+    blocks = match(  # blocks that repeat are no copies: these are the first two of six
+        {key: shape for i in range(6) for key, shape in linear(f"layers.{i}", 16, 16).items()},
+        linear("net.0", 16, 16) | linear("net.1", 16, 16),
+    )
+    assert "net.0.weight" not in blocks.ambiguous or len(blocks.ambiguous["net.0.weight"]) > 2
+
+
+def test_a_layer_with_a_bias_on_one_side_only_does_not_make_two_networks_of_one() -> None:
+    source: State = {}
+    target: State = {}
+    for i, width in enumerate((8, 16, 24, 32)):
+        for j in range(4):
+            source |= conv(f"up{i}.ops.{j}.conv_block.conv", width, width)
+            source |= bn(f"up{i}.ops.{j}.conv_block.adn.N", width)
+            target |= conv(f"up{i}.ops.{j}.conv", width, width) | bn(f"up{i}.ops.{j}.bn1", width)
+            if j == 3:
+                target[f"up{i}.ops.{j}.conv.bias"] = (width,)
+    found = match(source, target)
+    assert found.verdict == "partial"
+    for i in range(4):
+        old = f"up{i}.ops.0.conv_block.conv.weight"
+        assert found.mapping[f"up{i}.ops.0.conv.weight"] == old
+        assert f"up{i}.ops.3.conv.weight" in found.unmatched, (
+            "a module is loaded whole or not at all"
+        )
+        assert f"up{i}.ops.3.bn1.weight" in found.mapping
