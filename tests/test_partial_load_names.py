@@ -257,7 +257,7 @@ def test_likely_and_ambiguous_wait_for_a_word(place: Path, ptools: Run) -> None:
     assert done.exit_code == 3
     assert set(loaded()) == {"head.weight", "head.bias"}
     assert "likely, not loaded without --accept likely (1)" in done.stdout
-    assert "dec.0.bias <- one of(enc.0.bias, enc.1.bias), 8" in done.stdout
+    assert "dec.0.bias <- one of (enc.0.bias, enc.1.bias), 8" in done.stdout
     assert "--map 'dec.0.bias=enc.0.bias'" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("1 ambiguous, 1 likely")
     done = run(ptools, "--map-file", map_file(**parts), "--accept", "likely")

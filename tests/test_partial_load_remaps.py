@@ -277,7 +277,7 @@ def test_two_copies_are_asked_about_and_a_hint_settles_it(place: Path, ptools: R
     done = ptools("partial-load", "old.pth", "new.pth")
     assert done.exit_code == 1
     assert "have several candidates" in done.stderr
-    assert "one of(ema." in done.stdout
+    assert "one of (ema." in done.stdout
     assert not Path("new.loaded.pth").exists()
     done = ptools("partial-load", "old.pth", "new.pth", "--hint", "=ema")
     assert done.exit_code == 0, done.stdout + done.stderr

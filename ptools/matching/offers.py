@@ -30,6 +30,23 @@ def offers(sources: list[Unit], targets: list[Unit]) -> dict[str, Transform]:
     return found
 
 
+def halves(sources: list[Unit], targets: list[Unit]) -> dict[str, str]:
+    """Return {target key: why} for modules whose weight an unused one has, but of the bias only one."""
+    found: dict[str, str] = {}
+    for target in targets:
+        if any(_but_for_a_bias(source, target) for source in sources):
+            having = "no bias" if "bias" in target.shapes else "a bias too"
+            why = f"the source's has {having}: a module is loaded whole or not at all"
+            found |= {key: why for role, key in target.roles.items() if role != COUNTER}
+    return found
+
+
+def _but_for_a_bias(source: Unit, target: Unit) -> bool:
+    both = source.shapes.get("weight", ()), target.shapes.get("weight", ())
+    differ = {*source.shapes} ^ {*target.shapes}
+    return differ == {"bias"} and squeezed(both[0]) == squeezed(both[1]) and len(both[1]) > 1
+
+
 def _nearly(source: Unit, target: Unit) -> str:
     """Return the operation that makes `source` fit, or nothing."""
     if source.shapes.keys() - {COUNTER} != target.shapes.keys() - {COUNTER}:

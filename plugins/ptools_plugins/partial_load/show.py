@@ -26,8 +26,9 @@ def report(outcome: Outcome) -> None:
     found = outcome.plan
     for line in _files(outcome):
         output.paragraph(line)
-    output.result()
-    _table(_rows(outcome, found.items))
+    if found.items:
+        output.result()
+        _table(_rows(outcome, found.items))
     if found.likely:
         _title(f"likely, not loaded without --accept likely ({len(found.likely)})")
         _table(_rows(outcome, found.likely))
@@ -95,7 +96,7 @@ def _ambiguous(outcome: Outcome) -> None:
     if not found:
         return
     _title(f"ambiguous, for you to decide ({len(found)})")
-    items = {key: Item(key, "one of", tuple(olds), "likely", "") for key, olds in found.items()}
+    items = {key: Item(key, "one of ", tuple(olds), "likely", "") for key, olds in found.items()}
     shown = _rows(outcome, items)
     for one in shown[:MOST]:
         output.paragraph(f"  {one.target} <- {one.source}, {one.shape}")
