@@ -913,6 +913,7 @@ def test_bench_and_no_import_exclude_each_other(ptools: Run) -> None:
     assert ptools("device", "--bench", "--no-import").exit_code == 2
 
 
+@pytest.mark.slow
 def test_bench_measures() -> None:
     seen = bench.run("cpu", sys.path, seconds=0.05)
     assert seen.device == "cpu" and seen.threads >= 1

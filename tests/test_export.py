@@ -463,6 +463,7 @@ def installed(folder: str, call: str) -> str:
     return (done.stdout + done.stderr).splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_what_tensorrt_lacks_is_named() -> None:
     package = Path("site/onnxruntime/capi")
     package.mkdir(parents=True)

@@ -154,6 +154,7 @@ def test_resnet18_agrees_with_the_gradient() -> None:
     )
 
 
+@pytest.mark.slow
 def test_googlenet_agrees_with_the_gradient() -> None:
     model = torchvision_model("googlenet", init_weights=False, aux_logits=False)
     fields = receptive_fields(model, [meta(1, 3, 160, 48)])

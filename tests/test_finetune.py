@@ -91,6 +91,7 @@ def kept(folder: str | Path) -> dict[str, Tensor]:
 # -- the command -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_what_train_left(ptools: Run) -> None:
     """One more epoch on loaded weights is better than the first on new ones; stdout is the result."""
     first = ptools("train", "--model", "cnn", "--epochs", "3", "--out", "old", "--json").document

@@ -125,6 +125,7 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "runs").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(tmp_path: Path) -> None:
     """In a process of its own: also what C++ prints, and what a branch on a size warns of."""
     code = f"""

@@ -89,6 +89,7 @@ def test_a_paragraph_keeps_its_indent_on_a_terminal() -> None:
     assert [line[:6] for line in shown.splitlines()] == ["  word"] * 3
 
 
+@pytest.mark.slow
 def test_the_progress_bar_is_for_terminals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ptools: Run
 ) -> None:

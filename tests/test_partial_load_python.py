@@ -56,6 +56,7 @@ def test_a_script_for_files(out: str, nested: bool, ptools: Run) -> None:
     assert_same(out, ptools, *args)
 
 
+@pytest.mark.slow
 def test_a_script_for_a_model(ptools: Run) -> None:
     args = ("old.pth", "start.pth", "--model", "nets.py:New(classes=6)", "--seed", "3")
     script(ptools, *args)
@@ -67,6 +68,7 @@ def test_a_script_for_a_model(ptools: Run) -> None:
     assert_same("start.pth", ptools, *args)
 
 
+@pytest.mark.slow
 def test_a_script_with_every_operation(ptools: Run) -> None:
     torch.manual_seed(0)
     shapes = {
@@ -107,6 +109,7 @@ def test_a_script_writes_nothing_by_itself(ptools: Run) -> None:
     assert not Path("new.loaded.pth").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
 def test_sharded_files(suffix: str, ptools: Run) -> None:
     state = load("old.pth")

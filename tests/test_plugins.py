@@ -200,6 +200,7 @@ def test_new_takes_no_name_of_another_plugin(install: Install, ptools: Run, tmp_
     assert ptools("plugins", "new", "mine", "--dir", str(tmp_path / "b")).exit_code == 0
 
 
+@pytest.mark.slow
 def test_new_installed_runs_and_passes_its_own_test(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ptools: Run
 ) -> None:
@@ -218,6 +219,7 @@ def test_new_installed_runs_and_passes_its_own_test(
     assert python(fresh, "-m", "pytest", "-q", cwd=folder).exit_code == 1
 
 
+@pytest.mark.slow
 def test_the_example_installed_runs_and_passes_its_tests(fresh: Path, tmp_path: Path) -> None:
     import shutil
 

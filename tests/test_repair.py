@@ -85,6 +85,7 @@ def test_the_layer_is_named_and_the_repair_runs(name: str, tmp_path: Path) -> No
         assert study(case, tmp_path, repaired).failure is None
 
 
+@pytest.mark.slow
 def test_who_has_no_patience_is_told(tmp_path: Path) -> None:
     case = BROKEN["bottleneck_expansion"]  # 60 candidates are tried before the one that runs
     hasty = study(case, tmp_path, patience=0.05).failure
@@ -247,6 +248,7 @@ def test_values_that_only_a_real_run_sees(tmp_path: Path, ptools: Run) -> None:
     assert "10" in beyond["got"]
 
 
+@pytest.mark.slow
 def test_no_alarm_where_the_library_is_at_work(ptools: Run) -> None:
     """A wrong size for a model of torchvision: its source is not the user's to edit."""
     done = ptools("shapes", "--model", "vit_b_16", "--in", "3x32x32", "--json")

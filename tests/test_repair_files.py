@@ -17,6 +17,7 @@ def failure(ptools: Run, folder: Path, spec: str, *inputs: str) -> Any:
     return ptools("shapes", "--model", f"{folder}/{spec}", *args, "--json").document["failure"]
 
 
+@pytest.mark.slow
 def test_faults_in_two_files_are_repaired_by_what_is_told_or_not_at_all(
     tmp_path: Path, ptools: Run
 ) -> None:

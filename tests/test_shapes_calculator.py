@@ -179,6 +179,7 @@ def test_the_padding_that_is_advised_fits(ptools: Run) -> None:
 # -- PyTorch is the judge ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_sizes_are_those_of_pytorch() -> None:
     """10,000 random layers of every kind; `python -m benchmarks.sizes` asks 100,000."""

@@ -207,6 +207,7 @@ def test_misfits_are_told_before_the_first_step(ptools: Run) -> None:
     assert tomllib.loads(Path("run/config.toml").read_text())["channels_last"] is False
 
 
+@pytest.mark.slow
 def test_out_of_memory_names_the_largest_batch(ptools: Run) -> None:
     """A model that has no memory for more than 20 images at once, as a GPU would say it."""
     Path("own.py").write_text(
