@@ -126,11 +126,12 @@ class Concord:
     def __init__(self, sources: list[Unit], targets: list[Unit]) -> None:
         self.source, self.target = Order(sources), Order(targets)
         target = self.target
-        found: dict[tuple[int, int], float] = dict.fromkeys(_turns(targets), 1.0)
-        turns = found.keys() - {(a, b) for a, b, _ in _siblings(targets)}
+        turns = set(_turns(targets))
+        found = dict.fromkeys(turns, 1.0)
         for a, b, weight in _siblings(targets):
             if target.sign[a, b]:
                 found[a, b] = max(weight, found.get((a, b), 0.0))
+                turns.discard((a, b))
         pairs = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
         self.a, self.b = pairs[:, 0], pairs[:, 1]
         self.weight = np.array([found[a, b] for a, b in pairs.tolist()])
@@ -139,16 +140,16 @@ class Concord:
         kinds: dict[Hashable, int] = {}
         kind = np.array([kinds.setdefault(_kind(u), len(kinds)) for u in targets], dtype=np.int64)
         place = target.place[self.a, self.b] * (len(kinds) + 1) + kind[self.a]
-        self.turn = np.array([both in turns for both in map(tuple, pairs.tolist())], dtype=bool)
+        self.turn = np.array([(a, b) in turns for a, b in pairs.tolist()], dtype=bool)
         _, self.place = np.unique(place, return_inverse=True)
         self.decided = np.array(
             [targets[a].signature != targets[b].signature for a, b in pairs.tolist()], dtype=bool
         )
-        sure = self.sign * ~self.turn
+        plain = self.sign * ~self.turn
         self._after = np.ascontiguousarray(self.source.sign.T, np.float32)
         self._around = csr_matrix(
             (
-                np.concatenate([sure, -sure]).astype(np.float32),
+                np.concatenate([plain, -plain]).astype(np.float32),
                 (np.concatenate([self.a, self.b]), np.concatenate([self.b, self.a])),
             ),
             shape=(len(targets), len(targets)),
