@@ -234,3 +234,16 @@ def test_a_layer_with_a_bias_on_one_side_only_does_not_make_two_networks_of_one(
             "a module is loaded whole or not at all"
         )
         assert f"up{i}.ops.3.bn1.weight" in found.mapping
+
+
+def test_a_linear_over_the_pixels_of_a_patch_may_count_them_otherwise() -> None:
+    """(48, 3, 8, 8) has as many numbers as (48, 192), in an order that nothing tells; grey has one."""
+    for colours, loaded in ((3, False), (1, True)):
+        source = {"embed.weight": (48, colours, 8, 8), "embed.bias": (48,)}
+        target = {"patch.2.weight": (48, 64 * colours), "patch.2.bias": (48,)}
+        for i in range(3):
+            source |= linear(f"layer.{i}.fc1", 64, 48) | linear(f"layer.{i}.fc2", 48, 64)
+            target |= linear(f"blocks.{i}.up", 64, 48) | linear(f"blocks.{i}.down", 48, 64)
+        found = match(source, target)
+        assert ("patch.2.weight" in found.mapping) is loaded
+        assert loaded or "another order" in found.unmatched["patch.2.weight"]

@@ -11,7 +11,7 @@ from ptools.matching.decide import Decision, decide
 from ptools.matching.evidence import Evidence
 from ptools.matching.exact import disputed, same_names
 from ptools.matching.forms import common_forms, copies
-from ptools.matching.offers import halves, offers, tied
+from ptools.matching.offers import nearly, offers, tied
 from ptools.matching.result import Confidence, Match, Rule, Shape, Transform, Verdict
 from ptools.matching.search import search
 from ptools.matching.units import COUNTER, Unit, counted, units
@@ -147,9 +147,9 @@ class Answer:
         """Return the whole answer."""
         loaded = self.mapping.keys() | self.transforms.keys()
         why = self.decision.different
-        half = halves(*self._rest())
+        almost = nearly(*self._rest())
         unmatched = {
-            key: why or self.reasons.get(key) or half.get(key, "nothing has its shapes and place")
+            key: why or self.reasons.get(key) or almost.get(key, "nothing has its shapes and place")
             for key in target
             if key not in loaded and key not in self.ambiguous
         }

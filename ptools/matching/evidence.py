@@ -8,6 +8,7 @@ Nothing supports itself: a pair is judged by the others only (leave one out).
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable
 from functools import cached_property
@@ -188,7 +189,7 @@ def _possible(sources: list[Unit], targets: list[Unit]) -> Pairs:
 
 
 def _outer(units: list[Unit]) -> frozenset[int]:
-    out = [unit for unit in units if not unit.numbers]
+    out = [unit for unit in units if not re.search(r"[0-9]", ".".join(unit.path[:-1]))]
     count = Counter(unit.signature for unit in out)
     return frozenset(unit.index for unit in out if count[unit.signature] == 1)
 

@@ -210,7 +210,17 @@ def _same_but_form(source: Unit, target: Unit, turned: bool) -> bool:
     a, b = (squeezed(unit.shapes.get("weight", ())) for unit in (source, target))
     if turned:
         return len(a) == 2 and a == b[::-1] and a != b and bare(source) != bare(target)
-    return min(len(a), len(b)) == 2 and len(a) != len(b) and a[0] == b[0] and prod(a) == prod(b)
+    same = min(len(a), len(b)) == 2 and len(a) != len(b) and a[0] == b[0] and prod(a) == prod(b)
+    return same and not over_pixels(source, target)
+
+
+def over_pixels(source: Unit, target: Unit) -> bool:
+    """Return whether one is a convolution over patches of a picture, and one a Linear over their pixels.
+
+    The Linear may take the colours of a pixel first, or the pixels of a colour: shapes do not say.
+    """
+    a, b = sorted((source.shapes.get("weight", ()), target.shapes.get("weight", ())), key=len)
+    return len(a) == 2 and len(b) > 3 and 2 <= b[1] <= 4 and b[2] > 1 and prod(a) == prod(b)
 
 
 def bare(unit: Unit) -> bool:

@@ -7,6 +7,7 @@ resize     position embeddings for another number of positions
 
 from __future__ import annotations
 
+from ptools.matching.forms import over_pixels
 from ptools.matching.names import likeness
 from ptools.matching.result import Transform
 from ptools.matching.units import COUNTER, Unit, squeezed
@@ -30,14 +31,17 @@ def offers(sources: list[Unit], targets: list[Unit]) -> dict[str, Transform]:
     return found
 
 
-def halves(sources: list[Unit], targets: list[Unit]) -> dict[str, str]:
-    """Return {target key: why} for modules whose weight an unused one has, but of the bias only one."""
+def nearly(sources: list[Unit], targets: list[Unit]) -> dict[str, str]:
+    """Return {target key: why it is not loaded} for modules that an unused one would nearly fill."""
     found: dict[str, str] = {}
     for target in targets:
+        why = ""
         if any(_but_for_a_bias(source, target) for source in sources):
             having = "no bias" if "bias" in target.shapes else "a bias too"
             why = f"the source's has {having}: a module is loaded whole or not at all"
-            found |= {key: why for role, key in target.roles.items() if role != COUNTER}
+        elif any(over_pixels(source, target) for source in sources):
+            why = "of a patch, a Linear may count the pixels in another order than a convolution"
+        found |= {key: why for role, key in target.roles.items() if why and role != COUNTER}
     return found
 
 
