@@ -247,3 +247,65 @@ def test_a_linear_over_the_pixels_of_a_patch_may_count_them_otherwise() -> None:
         found = match(source, target)
         assert ("patch.2.weight" in found.mapping) is loaded
         assert loaded or "another order" in found.unmatched["patch.2.weight"]
+
+
+def test_names_that_say_the_opposite() -> None:
+    """Registered the other way round, source and target of an edge are still what they are called."""
+    source: State = {}
+    target: State = {}
+    right = {}
+    for i in range(6):
+        for word, other in (("target", "source"), ("source", "target")):
+            source[f"gat.{i}.score_{word}"] = (1, 4, 4)
+            target[f"convs.{i}.att_{other[:3].replace('sou', 'src').replace('tar', 'dst')}"] = (
+                1,
+                4,
+                4,
+            )
+        right |= {f"convs.{i}.att_src": f"gat.{i}.score_source"}
+        right |= {f"convs.{i}.att_dst": f"gat.{i}.score_target"}
+        source |= {f"gat.{i}.bias": (16,), f"gat.{i}.proj.weight": (16, 16)}
+        target |= {f"convs.{i}.bias": (16,), f"convs.{i}.lin.weight": (16, 16)}
+    found = match(source, target)
+    assert {key: found.mapping.get(key) for key in right} == right
+
+
+def test_a_name_that_fits_its_neighbour_better_is_not_certain() -> None:
+    """Order alone would be certain here; that the names contradict it leaves it likely at most."""
+    source: State = {}
+    target: State = {}
+    for i in range(8):
+        source |= linear(f"net.{i}.gate", 16, 16) | linear(f"net.{i}.cell", 16, 16)
+        target |= linear(f"body.{i}.cells", 16, 16) | linear(f"body.{i}.gates", 16, 16)
+        source |= linear(f"net.{i}.mix", 16, 8) | linear(f"net.{i}.out", 8, 16)
+        target |= linear(f"body.{i}.a", 16, 8) | linear(f"body.{i}.b", 8, 16)
+    found = match(source, target)
+    for i in range(8):
+        for word in ("cell", "gate"):
+            key = f"body.{i}.{word}s.weight"
+            if found.mapping.get(key) != f"net.{i}.{word}.weight":
+                assert found.confidence.get(key) != "certain"
+
+
+def test_a_layer_comes_from_one_tower_whole() -> None:
+    """Beside a text tower stand others of its width: its norms are not taken from there."""
+    source: State = {}
+    target: State = {}
+    right: dict[str, str] = {}
+    for tower, layer, norm in (("vision", "layers", "ln"), ("audio", "blocks", "norm")):
+        for i in range(4):
+            source |= {f"model.{tower}.{layer}.{i}.{norm}{n}.weight": (16,) for n in (1, 2)}
+            source |= linear(f"model.{tower}.{layer}.{i}.qkv", 60, 20)
+    for i in range(4):
+        old, new = f"model.text.encoder.layers.{i}", f"layers.{i}"
+        for role, other in (("q", "q"), ("k", "k"), ("v", "v"), ("out", "output")):
+            source |= linear(f"{old}.self_attn.{role}_proj", 16, 16)
+            target |= linear(f"{new}.attn.{other}_proj", 16, 16)
+        source |= linear(f"{old}.mlp.fc1", 64, 16) | linear(f"{old}.mlp.fc2", 16, 64)
+        target |= linear(f"{new}.mlp.w1", 64, 16) | linear(f"{new}.mlp.w2", 16, 64)
+        for n, name in ((1, "sa_norm"), (2, "mlp_norm")):
+            source |= {f"{old}.layer_norm{n}.weight": (16,)}
+            target |= {f"{new}.{name}.weight": (16,)}
+            right[f"{new}.{name}.weight"] = f"{old}.layer_norm{n}.weight"
+    found = match(source, target)
+    assert {key: found.mapping.get(key) for key in right} == right

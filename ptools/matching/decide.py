@@ -12,12 +12,12 @@ from functools import cached_property
 from statistics import fmean, median
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptools.matching.assignment import Assignment, certain_belief, in_order, places, score
-from ptools.matching.evidence import Evidence, Floats, Ints, table_ends
+from ptools.matching.evidence import Evidence, table_ends
 from ptools.matching.forms import bare, left_over
 from ptools.matching.names import likeness
+from ptools.matching.proof import proved
 from ptools.matching.result import Confidence
 from ptools.matching.swaps import AGAINST, CLEAR, changes, glances, swapped
 from ptools.matching.units import squeezed
@@ -27,11 +27,7 @@ from ptools.matching.whole import Whole
 _LEAST, _UNORDERED = 1.0, 2.5  # the lead that decides: with and without an order of registration
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
 _NEARLY_TOLD, _APART = -8.0, 4.0  # below: what has this lead is told apart all the same
-PROOF = 3.0  # the lead of a pair that follows from what is known
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
-
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass
@@ -175,7 +171,7 @@ class View:
             outlier = fit < self.middle - 6 and stray and not self._both_whole
             proved = told and t in self._proved
             sure = ((unique or proved) and not outlier) or in_line
-            sure = sure and self._undisputed(t)
+            sure = sure and self._undisputed(t) and not self._better_named(t)
             sure = sure and self.order >= (0.998 if self.mean < -4.5 else 0)
             decision.confidence[t] = "certain" if sure else "likely"
             decision.reasons[t] = self._reason(t, unique, steady)
@@ -291,38 +287,22 @@ class View:
 
     @cached_property
     def _proved(self) -> set[int]:
-        """Return the target units that follow, step by step, from those that shapes alone decide.
-
-        What no other unit could be is known; what names make of that is known next, where it leaves no
-        doubt on either side. Order has no voice in it.
-        """
-        of_target, of_source = self.of_target[self.pairs.target], self.of_source[self.pairs.source]
-        picked = certain_belief(self.pairs, self.chosen) > 0
-        known = picked & (of_target == 1) & (of_source == 1)
-        for _ in range(6):
-            named = self.evidence.weigh(known.astype(float), self.pairs)
-            unnamed = named - self.evidence.prior  # likeness may hold it back, but is no proof
-            lead = np.min(
-                [
-                    _lead(weights, side, picked, units)
-                    for weights in (named, unnamed)
-                    for side, units in (
-                        (self.pairs.source, self.evidence.shape[0]),
-                        (self.pairs.target, self.evidence.shape[1]),
-                    )
-                ],
-                axis=0,
-            )
-            more = picked & (known | (lead > PROOF))
-            if (more == known).all():
-                break
-            known = more
-        return set(self.pairs.target[known].tolist())
+        """Return the target units that follow, step by step, from those that shapes alone decide."""
+        return proved(self.evidence, certain_belief(self.pairs, self.chosen) > 0)
 
     def _undisputed(self, t: int) -> bool:
         """Do all assignments that fit about as well agree on it?"""
         best = self.ends[0].score
         return all(end.chosen.get(t) == self.chosen[t] for end in self.ends if end.score > best - 3)
+
+    def _better_named(self, t: int) -> bool:
+        """Is one beside its source unit, of the same shapes, called more like it?"""
+        source, name = self.evidence.sources[self.chosen[t]], self.evidence.targets[t].last
+        return any(
+            other.path[:-1] == source.path[:-1]
+            and likeness(other.last, name) > likeness(source.last, name) + 0.1
+            for other in (self.evidence.sources[s] for s in self._class(t))
+        )
 
     def _in_step(self, t: int) -> bool:
         """Does a neighbour of the target unit go to a neighbour of its source unit?"""
@@ -341,10 +321,3 @@ class View:
         said += ["named as its neighbours are"] if self.fit[t] > -3 else []
         said += ["in the same order"] if steady else []
         return ", ".join(said) or "the rest leaves it this place"
-
-
-def _lead(weights: Floats, side: Ints, picked: Bools, units: int) -> Floats:
-    """Return how far each picked pair is ahead of the others of its unit."""
-    best = np.full(units, -np.inf)
-    np.maximum.at(best, side[~picked], weights[~picked])
-    return np.asarray(np.where(np.isfinite(best[side]), weights - best[side], np.inf))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptools.matching.groups import Agreement, Groups, owned
-from ptools.matching.names import end, likeness, ordinal
+from ptools.matching.names import end, likeness, opposed, ordinal
 from ptools.matching.numbering import Numbering, number_all, numbering, table
 from ptools.matching.rank import Concord
 from ptools.matching.standing import Standing
@@ -29,6 +29,7 @@ Ints = NDArray[np.int64]
 
 LAST = 1.0  # of the last word of a name, against its other words
 WEIGHT = 3.0  # of the groups, against the other evidence
+OPPOSED = 1.0  # against names that say the opposite
 ENDS = 3.0  # of both names saying, of a table of words, at which end of the network it is
 PARTS = 1.0  # against another word for a large part of the network, which both have words for
 SAME = 0.3  # of equal numbers
@@ -211,6 +212,7 @@ def _parts(units: list[Unit]) -> frozenset[str]:
 
 def _likeness(source: Unit, target: Unit) -> float:
     value = LAST * likeness(source.last, target.last)
+    value -= OPPOSED * opposed(source.last, target.last)
     value += 0.5 * likeness(source.tokens[-3:], target.tokens[-3:])
     return value + 0.5 * likeness(source.tokens, target.tokens)
 

@@ -20,6 +20,7 @@ _SYNONYMS = [
     {"decoder", "dec", "up", "synthesis"},
     {"encoder", "enc", "source", "src"},
     {"decoder", "dec", "target", "tgt", "trg"},
+    {"target", "tgt", "trg", "dst", "destination"},
     {"query", "q"},
     {"key", "k"},
     {"value", "v"},
@@ -66,6 +67,29 @@ def _alike(a: str, b: str) -> float:
     return 0.4 if abbreviated else 0.0
 
 
+_OPPOSITES = [
+    ({"source", "src"}, {"target", "tgt", "trg", "dst", "destination"}),
+    ({"encoder", "enc"}, {"decoder", "dec"}),
+    ({"query", "q"}, {"key", "k"}, {"value", "v"}, {"output", "out", "o"}),
+    ({"input", "in"}, {"output", "out"}),
+    ({"up"}, {"down"}),
+    ({"left"}, {"right"}),
+]
+
+
+@lru_cache(maxsize=100_000)
+def opposed(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Return whether one name says a thing of which the other says the opposite: source and target."""
+    first, second = ({word.lower() for word in name} for name in (a, b))
+    return any(
+        (first & x and second & y and not first & y and not second & x)
+        for words in _OPPOSITES
+        for x in words
+        for y in words
+        if x is not y
+    )
+
+
 _FIRST = {"before", "pre", "first", "in", "input", "a", "initial", "macaron"}
 _LATER = {"after", "post", "final", "last", "second", "out", "output", "b"}
 
@@ -92,7 +116,7 @@ _PARTS = [  # of a block, in the order in which data passes through them
     ({"self", "slf", "sa", "masked", "causal"}, 4.0),
     ({"attn", "att", "attention", "mha", "msa"}, 4.2),
     ({"gate"}, 5.5),
-    ({"up"}, 5.7),
+    ({"up", "intermediate"}, 5.7),
     ({"ffn", "ff", "mlp", "feedforward", "feed", "forward", "moe", "experts"}, 6.0),
 ]
 _ELSEWHERE = {

@@ -139,7 +139,8 @@ class Concord:
         self.kin = target.kin[self.a, self.b]
         kinds: dict[Hashable, int] = {}
         kind = np.array([kinds.setdefault(_kind(u), len(kinds)) for u in targets], dtype=np.int64)
-        place = target.place[self.a, self.b] * (len(kinds) + 1) + kind[self.a]
+        self.kind = kind[self.a]
+        place = target.place[self.a, self.b] * (len(kinds) + 1) + self.kind
         self.turn = np.array([(a, b) in turns for a, b in pairs.tolist()], dtype=bool)
         _, self.place = np.unique(place, return_inverse=True)
         self.decided = np.array(
@@ -175,8 +176,8 @@ class Concord:
         said = sign != 0
         if not said.any():
             return kin
-        ours, place, sign = self.source.place[a, b][said], self.place[said], sign[said]
-        weight = self.weight[said]
+        place, sign, weight = self.place[said], sign[said], self.weight[said]
+        ours = self.source.place[a, b][said] * (int(self.kind.max()) + 1) + self.kind[said]
         _, ours = np.unique(ours, return_inverse=True)
         wide = int(ours.max()) + 1
         both, which = np.unique(place * wide + ours, return_inverse=True)
