@@ -253,15 +253,10 @@ def test_names_that_say_the_opposite() -> None:
     """Registered the other way round, source and target of an edge are still what they are called."""
     source: State = {}
     target: State = {}
-    right = {}
+    right: dict[str, str] = {}
     for i in range(6):
-        for word, other in (("target", "source"), ("source", "target")):
-            source[f"gat.{i}.score_{word}"] = (1, 4, 4)
-            target[f"convs.{i}.att_{other[:3].replace('sou', 'src').replace('tar', 'dst')}"] = (
-                1,
-                4,
-                4,
-            )
+        source |= {f"gat.{i}.score_{word}": (1, 4, 4) for word in ("target", "source")}
+        target |= {f"convs.{i}.att_{word}": (1, 4, 4) for word in ("src", "dst")}
         right |= {f"convs.{i}.att_src": f"gat.{i}.score_source"}
         right |= {f"convs.{i}.att_dst": f"gat.{i}.score_target"}
         source |= {f"gat.{i}.bias": (16,), f"gat.{i}.proj.weight": (16, 16)}
