@@ -12,7 +12,7 @@ at, so arrays are of stride 0 and tensors on the meta device.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
@@ -95,9 +95,17 @@ OTHERS: dict[str, Other] = {
     "torch_liberator": torch_liberator,
 }
 FLOATS = ("weightbridge",)  # it refuses where only one side has counters, so it gets none
-PACKAGES = ("weightbridge", "torch_liberator")  # the others are written out here
+PACKAGES = {  # the others are written out here
+    "weightbridge": ("weightbridge",),
+    "torch_liberator": ("torch_liberator", "torch_liberator.initializer"),
+}
 
 
 def installed(name: str) -> bool:
-    """Return whether a method of OTHERS can run here."""
-    return name not in PACKAGES or importlib.util.find_spec(name) is not None
+    """Return whether a method of OTHERS can run here, with all that it needs."""
+    try:
+        for module in PACKAGES.get(name, ()):
+            importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
