@@ -97,7 +97,7 @@ OTHERS: dict[str, Other] = {
 FLOATS = ("weightbridge",)  # it refuses where only one side has counters, so it gets none
 PACKAGES = {  # the others are written out here
     "weightbridge": ("weightbridge",),
-    "torch_liberator": ("torch_liberator", "torch_liberator.initializer"),
+    "torch_liberator": ("torch_liberator.initializer", "networkx_algo_common_subtree"),
 }
 
 
