@@ -147,7 +147,7 @@ class Answer:
         """Return the whole answer."""
         loaded = self.mapping.keys() | self.transforms.keys()
         why = self.decision.different
-        almost = nearly(*self._rest())
+        almost = nearly(*self._rest()) if not why else {}
         unmatched = {
             key: why or self.reasons.get(key) or almost.get(key, "nothing has its shapes and place")
             for key in target

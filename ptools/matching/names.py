@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-_WORD = re.compile(r"[0-9]+(?:x[0-9]+)+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+# a word, a number, or the size of a kernel
+TOKEN = re.compile(r"[0-9]+(?:x[0-9]+)+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 # words that the field uses for one thing; which library uses which is of no matter here
 _SYNONYMS = [
     {"norm", "bn", "ln", "batchnorm", "layernorm", "normalization"},
@@ -134,7 +135,7 @@ _BEFORE, _AFTER = {"before", "pre", "in", "input", "macaron"}, {"after", "post",
 @lru_cache(maxsize=100_000)
 def time(name: str) -> float | None:
     """Return when a part of a block is passed, against the others of the block, where its name says so."""
-    words = {token.lower() for token in _WORD.findall(name)}
+    words = {token.lower() for token in TOKEN.findall(name)}
     if any(word.isdigit() for word in words):
         return None
     for those, when in _PARTS:

@@ -7,6 +7,9 @@ resize     position embeddings for another number of positions
 
 from __future__ import annotations
 
+from collections import defaultdict
+from math import prod
+
 from ptools.matching.forms import over_pixels
 from ptools.matching.names import likeness
 from ptools.matching.result import Transform
@@ -33,16 +36,23 @@ def offers(sources: list[Unit], targets: list[Unit]) -> dict[str, Transform]:
 
 def nearly(sources: list[Unit], targets: list[Unit]) -> dict[str, str]:
     """Return {target key: why it is not loaded} for modules that an unused one would nearly fill."""
+    as_large: dict[int, list[Unit]] = defaultdict(list)
+    for source in sources:
+        as_large[_size(source)].append(source)
     found: dict[str, str] = {}
     for target in targets:
-        why = ""
-        if any(_but_for_a_bias(source, target) for source in sources):
+        why, others = "", as_large.get(_size(target), [])
+        if any(_but_for_a_bias(source, target) for source in others):
             having = "no bias" if "bias" in target.shapes else "a bias too"
             why = f"the source's has {having}: a module is loaded whole or not at all"
-        elif any(over_pixels(source, target) for source in sources):
+        elif any(over_pixels(source, target) for source in others):
             why = "of a patch, a Linear may count the pixels in another order than a convolution"
         found |= {key: why for role, key in target.roles.items() if why and role != COUNTER}
     return found
+
+
+def _size(unit: Unit) -> int:
+    return prod(unit.shapes.get("weight", ()))
 
 
 def _but_for_a_bias(source: Unit, target: Unit) -> bool:

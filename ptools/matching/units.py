@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
+from ptools.matching.names import TOKEN
 from ptools.matching.result import Shape
 
 # the words of torch.nn for the tensors of one module
@@ -35,7 +36,6 @@ _PAIRS = [("weight", "bias"), ("w", "b"), ("alpha", "beta"), ("gamma", "beta"), 
 _PAIRED = re.compile(
     r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|w|b|alpha|beta|gamma|scale|shift)(?:_(?P<after>\w+))?"
 )
-_TOKEN = re.compile(r"[0-9]+(?:x[0-9]+)+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LETTERED = re.compile(r"[A-Za-z]*[a-hA-H]")
 COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
 
@@ -58,7 +58,7 @@ class Unit:
 
     def _tokens(self, part: str) -> list[str]:
         tokens: list[str] = []
-        for place, token in enumerate(_TOKEN.findall(part)):
+        for place, token in enumerate(TOKEN.findall(part)):
             if (part, place) in self.lettered:
                 tokens += [token[:-1]] if token[1:] else []
                 token = str(ord(token[-1].lower()) - ord("a") + 1)
@@ -79,7 +79,7 @@ class Unit:
     @cached_property
     def top(self) -> frozenset[str]:
         """The words of the first parts of the path: which large part of the network it is in."""
-        words = (word for part in self.path[:-1][:3] for word in _TOKEN.findall(part))
+        words = (word for part in self.path[:-1][:3] for word in TOKEN.findall(part))
         return frozenset(word.lower() for word in words if not word.isdigit())
 
     @cached_property
@@ -134,7 +134,7 @@ def _with_letters(units: list[Unit]) -> list[Unit]:
     inside: dict[object, dict[str, tuple[str, int]]] = {}
     for unit in units:
         for depth, part in enumerate(unit.path):
-            tokens = _TOKEN.findall(part)
+            tokens = TOKEN.findall(part)
             for place, token in enumerate(tokens):
                 if len(part) > 1 and _LETTERED.fullmatch(token):
                     rest = (unit.path[:depth], tuple(tokens[:place]), tuple(tokens[place + 1 :]))
