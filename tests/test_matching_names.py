@@ -304,3 +304,28 @@ def test_a_layer_comes_from_one_tower_whole() -> None:
             right[f"{new}.{name}.weight"] = f"{old}.layer_norm{n}.weight"
     found = match(source, target)
     assert {key: found.mapping.get(key) for key in right} == right
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "9" * 5000,
+        "a" + "1" * 5000 + "b",
+        "\u00b2\u00b3",
+        "x\u0663",
+        "",
+        ".",
+        "a..b",
+        "1x" * 9000 + "1",
+    ],
+)
+def test_strange_names_are_names(name: str) -> None:
+    """A file from a stranger may call its tensors anything: numbers without end, digits of other scripts."""
+    plain = {f"layer.{i}.weight": (4, 4) for i in range(11)}
+    strange = plain | {f"{name}.{i}.weight": (3, 4) for i in range(2)}
+    for source, target in (
+        (plain, strange),
+        (strange, plain),
+        (strange, dict(sorted(strange.items()))),
+    ):
+        assert match(source, target).mapping.items() >= {("layer.3.weight", "layer.3.weight")}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 LOSSY = ("channels", "resize", "rows")  # these lose or invent values: never done unasked
-_SPLIT = re.compile(r"split0:(\d+)/(\d+)")
+_SPLIT = re.compile(r"split0:([0-9]{1,9})/([0-9]{1,9})")
 
 
 def known(op: str) -> bool:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-# a word, a number, or the size of a kernel
-TOKEN = re.compile(r"[0-9]+(?:x[0-9]+)+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+# a word, a number (no longer than an int64), or the size of a kernel
+TOKEN = re.compile(r"[0-9]{1,9}(?:x[0-9]{1,9})+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]{1,18}")
 # words that the field uses for one thing; which library uses which is of no matter here
 _SYNONYMS = [
     {"norm", "bn", "ln", "batchnorm", "layernorm", "normalization"},

@@ -261,9 +261,9 @@ def counted(units: list[Unit]) -> list[Unit]:
     """Return units that were sorted as text in the order of their numbers: layer 2 before layer 10."""
     keys = [
         [
-            (int(t), "") if t.isdigit() else (-1, t)
+            (int(t), "") if i % 2 else (-1, t)
             for part in u.path
-            for t in re.split(r"(\d+)", part)
+            for i, t in enumerate(re.split(r"([0-9]{1,18})", part))
         ]
         for u in units
     ]
