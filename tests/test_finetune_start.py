@@ -103,6 +103,7 @@ def test_a_layer_after_the_last_one(tiny_images: Path) -> None:
         finetune(run=Path(done.run.folder), data=str(tiny_images), head="append")
 
 
+@pytest.mark.slow
 def test_a_layer_after_an_attribute_finds_its_weights(tmp_path: Path) -> None:
     """fc is fc.0 in the longer network; the file knows it as fc."""
     from torchvision import models
@@ -147,6 +148,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_weights_of_imagenet_on_grey_digits(published: Path, ptools: Run) -> None:
     """They become colour images, normalised as ImageNet's; --size is as small as wanted."""
     done = ptools("finetune", "--model", "resnet18", "--weights", "DEFAULT", "--freeze", "backbone",

@@ -351,6 +351,7 @@ def test_a_model_that_does_not_fit_is_exit_code_1(ptools: Run) -> None:
 # -- streams -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_document_whatever_the_model_prints(ptools: Run, place: Path) -> None:
     (place / "noisy.py").write_text(NOISY)
     args = ("shapes", "--model", "noisy.py:Net", "--in", "4")

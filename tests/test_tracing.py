@@ -785,6 +785,7 @@ def test_nothing_is_allocated(first: str, run: str, own: bool, params: int) -> N
 # -- torch.compile's machinery -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_stand_in_does_what_is_asked_of_it() -> None:
     code = """
 import sys, torch
