@@ -206,6 +206,8 @@ def test_two_networks_in_a_row_are_copies() -> None:
     assert found.verdict == "ambiguous"
     assert found.ambiguous["linear2.weight"] == ["l2.weight", "l5.weight"]
     assert not found.mapping
+    hinted = match(source, target, hints=[("linear1", "l4")])
+    assert hinted.mapping["linear3.bias"] == "l6.bias" and not hinted.ambiguous
     named = match(source, linear("l1", 64, 23) | linear("l2", 64, 64) | linear("l3", 1, 64))
     assert named.mapping["l2.weight"] == "l2.weight"
     blocks = match(  # blocks that repeat are no copies: these are the first two of six

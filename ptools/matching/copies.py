@@ -77,7 +77,7 @@ def find(sources: list[Unit], targets: list[Unit], hints: Sequence[str] = ()) ->
     """
     ours = list(_copies(sources, len(targets)))
     if not ours:
-        return _rows(sources, targets)
+        return _rows(sources, targets, hints)
     parts = min(ours, key=lambda found: abs(_count(sources, found[0]) - len(targets)))
     size = _count(sources, parts[0])
     if any(len(theirs) >= len(parts) for theirs in _copies(targets, 2 * size)):
@@ -95,8 +95,11 @@ def find(sources: list[Unit], targets: list[Unit], hints: Sequence[str] = ()) ->
     return _choose(parts, sources, targets)
 
 
-def _rows(sources: list[Unit], targets: list[Unit]) -> Rows | None:
-    """Return what stands in the source a few times in a row as it does, whole, in the target."""
+def _rows(sources: list[Unit], targets: list[Unit], hints: Sequence[str]) -> Rows | None:
+    """Return what stands in the source a few times in a row as it does, whole, in the target.
+
+    A hint that names a unit of one of them says that this one is meant.
+    """
     wanted = [unit.signature for unit in targets]
     size = len(wanted)
     periods = (n for n in range(1, size) if size % n == 0)
@@ -112,7 +115,12 @@ def _rows(sources: list[Unit], targets: list[Unit]) -> Rows | None:
     paths = tuple(tuple(unit.path for unit in row) for row in found)
     if len(paths) < 2 or tuple(unit.path for unit in targets) in paths:
         return None
-    return Rows((), "", paths)
+    named = {tuple(hint.split(".")) for hint in hints}
+    meant = [row for row in paths if named & set(row)]
+    if len(meant) == 1:
+        paths = (meant[0], *(row for row in paths if row is not meant[0]))
+    starts = tuple(row[0] for row in paths)
+    return Rows(starts, "certain" if len(meant) == 1 else "", paths)
 
 
 def _filled(parts: Sequence[Path], sources: list[Unit], targets: list[Unit]) -> bool:
