@@ -373,6 +373,32 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     assert run.test_accuracy == whole.run.test_accuracy
 
 
+def test_the_kept_weights_are_those_of_their_epoch_before_and_after_the_thaw() -> None:
+    """What is frozen is copied once; what moves is copied each time, and from the thaw on that is all."""
+    from ptools.training.folder import RunFolder
+
+    Path("kept").mkdir()
+    folder = RunFolder(Path("kept"), {}, {})
+    weights = {"body": torch.zeros(3), "head": torch.zeros(2)}
+    wanted = []
+    for number, still in enumerate([{"body"}, {"body"}, set(), set()], start=1):
+        weights["head"] += 1
+        if not still:
+            weights["body"] += 10
+        folder.keep(Epoch(number, 1.0, 0.5, 1.0, number / 10, 0.1, 1.0), weights, still)
+        assert folder.waiting is not None
+        wanted.append({key: value.clone() for key, value in weights.items()})
+        held = folder.waiting[1]
+        if number == 1:
+            first = held["body"]
+        assert (held["body"] is first) == bool(still)
+        weights["head"] += 0.5  # the next epoch begins
+        assert all(held[key].equal(wanted[-1][key]) for key in held)
+    found = folder.best_weights()
+    assert all(found[key].equal(wanted[-1][key]) for key in weights)
+    folder.close()
+
+
 REFUSED = [
     (["--freeze", "none", "--unfreeze-at", "2"], "needs something that is frozen"),
     (["--freeze", "backbone", "--unfreeze-at", "9"], "is after the last of 8 epochs"),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ptools.data.augment import Augment
     from ptools.data.sets import Samples
 
-_TOGETHER = 2**18  # numbers of a group of batches: 1 MB
+_TOGETHER = 2**20  # numbers of a group of batches: 4 MB
 _ADDRESS = 64  # bytes: where torch begins a tensor
 RELAID = 2**30  # bytes: a set up to this size is copied to the layout its batches are wanted in
 

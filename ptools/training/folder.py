@@ -19,7 +19,7 @@ last.ckpt does not know of, to the same bits.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ from ptools.training.history import Epoch, best
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from torch import Tensor
 
     from ptools.training.scoring import Measured
 
@@ -74,6 +76,7 @@ class RunFolder:
         self.waiting: tuple[Epoch, dict[str, Any]] | None = (
             None  # for best.pth, until last.ckpt is written
         )
+        self.still: dict[str, Tensor] = {}  # of the weights that were kept: those that do not move
         torn = (file for name in OWN for file in folder.glob(f".{name}.*.tmp"))  # of a killed write
         for file in torn:
             file.unlink(missing_ok=True)
@@ -98,11 +101,22 @@ class RunFolder:
         """The epoch whose weights are kept."""
         return best(self.epochs) if self.epochs else None
 
-    def keep(self, epoch: Epoch, weights: Mapping[str, Any]) -> None:
-        """Write down one epoch; keep its weights if they are the best so far."""
+    def keep(
+        self, epoch: Epoch, weights: Mapping[str, Any], still: Collection[str] = frozenset()
+    ) -> None:
+        """Write down one epoch; keep its weights if they are the best so far.
+
+        Those of `still` do not move from epoch to epoch: on cached features a copy of a whole backbone
+        can take longer than the epoch.
+        """
         self.epochs.append(epoch)
         if self.best is epoch:
-            self.waiting = epoch, _own(weights)
+            copied = {key: value for key, value in self.still.items() if key in still}
+            own = {
+                key: copied[key] if key in copied else _own(value) for key, value in weights.items()
+            }
+            self.still = {key: own[key] for key in still}
+            self.waiting = epoch, own
         curves = {
             "loss/train": epoch.loss,
             "loss/val": epoch.val_loss,
@@ -200,9 +214,9 @@ class RunFolder:
         files.write(self.folder / name, json.dumps(value, indent=2) + "\n", force=True)
 
 
-def _own(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Return weights that stay as they are; the model's own go on moving."""
-    return {key: value.detach().clone() for key, value in weights.items()}
+def _own(weight: Tensor) -> Tensor:
+    """Return a weight that stays as it is; the model's own goes on moving."""
+    return weight.detach().clone()
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:

@@ -293,6 +293,14 @@ class Training:
         """Return the whole state_dict; all processes take part."""
         return parallel.weights(self.net, self.settings)
 
+    def still(self) -> set[str]:
+        """Return the keys of `weights` that no step changes: all but the tail's, on cached features."""
+        if self.trained is self.net or self.settings.shard:
+            return set()
+        moving = {value.data_ptr() for value in self.trained.state_dict().values()}
+        whole = self.net.state_dict()
+        return {key for key, value in whole.items() if value.data_ptr() not in moving}
+
     def release(self) -> None:
         """Let the workers that decode go now: collected later, as a part of a circle, each costs 5 s."""
         self.train = self.val = self.test = None

@@ -145,7 +145,7 @@ class Session:
         def on_epoch(epoch: Epoch) -> None:
             weights = found.weights()  # all processes take part
             if kept:
-                kept.keep(epoch, weights)
+                kept.keep(epoch, weights, found.still())
             self._check_pictures(found)
             watch(epoch)
 
