@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ptools.matching import match
+from ptools.matching.evidence import Evidence
+from ptools.matching.units import units
 from tests.test_matching import State, bn, conv, linear
 
 
@@ -306,6 +309,162 @@ def test_a_layer_comes_from_one_tower_whole() -> None:
             right[f"{new}.{name}.weight"] = f"{old}.layer_norm{n}.weight"
     found = match(source, target)
     assert {key: found.mapping.get(key) for key in right} == right
+
+
+def seq2seq() -> tuple[State, State, dict[str, str]]:
+    """Return a whole transformer, the encoder of another author, and where that stands in the first."""
+    whole: State = {}
+    alone: State = {}
+    right: dict[str, str] = {}
+    for part, attentions in (("encoder", ("self_attn",)), ("decoder", ("self_attn", "src_attn"))):
+        for i in range(3):
+            name = f"{part}.layers.{i}"
+            for attention in attentions:
+                for k in range(4):
+                    whole |= linear(f"{name}.{attention}.linears.{k}", 16, 16)
+            whole |= linear(f"{name}.feed_forward.w_1", 64, 16)
+            whole |= linear(f"{name}.feed_forward.w_2", 16, 64)
+            for k in range(len(attentions) + 1):
+                norm = f"{name}.sublayer.{k}.norm"
+                whole |= {f"{norm}.a_2": (16,), f"{norm}.b_2": (16,)}
+        whole |= {f"{part}.norm.a_2": (16,), f"{part}.norm.b_2": (16,)}
+    whole |= {"src_embed.0.lut.weight": (99, 16), "tgt_embed.0.lut.weight": (88, 16)}
+    whole |= linear("generator.proj", 88, 16)
+    alone |= {"embed.embed.weight": (99, 16)}
+    for i in range(3):
+        old, new = f"encoder.layers.{i}", f"layers.{i}"
+        for k in (1, 2):
+            alone |= {f"{new}.norm_{k}.alpha": (16,), f"{new}.norm_{k}.bias": (16,)}
+            right[f"{new}.norm_{k}.alpha"] = f"{old}.sublayer.{k - 1}.norm.a_2"
+        for k, word in ((0, "q_linear"), (2, "v_linear"), (1, "k_linear"), (3, "out")):
+            alone |= linear(f"{new}.attn.{word}", 16, 16)
+            right[f"{new}.attn.{word}.weight"] = f"{old}.self_attn.linears.{k}.weight"
+        alone |= linear(f"{new}.ff.linear_1", 64, 16) | linear(f"{new}.ff.linear_2", 16, 64)
+        right[f"{new}.ff.linear_1.weight"] = f"{old}.feed_forward.w_1.weight"
+    alone |= {"norm.alpha": (16,), "norm.bias": (16,)}
+    return whole, alone, right
+
+
+def test_an_encoder_is_found_in_an_encoder_and_not_in_parts_of_a_decoder() -> None:
+    """The layers of the decoder have all that those of the encoder have, and more."""
+    whole, alone, right = seq2seq()
+    found = match(whole, alone)
+    assert {key: found.mapping.get(key) for key in right} == right
+
+
+def test_an_encoder_is_put_into_an_encoder() -> None:
+    whole, alone, right = seq2seq()
+    found = match(alone, whole)
+    back = {old: new for new, old in right.items()}
+    assert {key: found.mapping.get(key) for key in back} == back
+    assert not any(key.startswith("decoder") for key in found.mapping)
+
+
+def test_what_is_said_does_not_depend_on_what_was_asked_before() -> None:
+    """Of two assignments that give the same sources to other targets, one after the other."""
+    whole, alone, _ = seq2seq()
+    sources, targets = units(alone), units(whole)
+    by_shape: dict[object, list[int]] = {}
+    for unit in targets:
+        by_shape.setdefault(unit.signature, []).append(unit.index)
+    first, last = np.full(len(targets), -1), np.full(len(targets), -1)
+    for places, step in ((first, 1), (last, -1)):
+        free = {kind: iter(found[::step]) for kind, found in by_shape.items()}
+        for unit in sources:
+            places[next(free[unit.signature])] = unit.index
+    evidence = Evidence(sources, targets)
+    for around in (False, True):
+        for places in (first, last, first):
+            fresh = Evidence(sources, targets).judge(places)[1]
+            assert evidence.judge(places)[1] == pytest.approx(fresh)
+        if not around:
+            evidence.around(first)
+
+
+def test_fewer_layers_go_to_the_first_of_more() -> None:
+    source: State = {"embed.weight": (99, 16)}
+    target: State = {"tok_emb.weight": (99, 16)}
+    for i in range(3):
+        source |= linear(f"model.layers.{i}.q_proj", 16, 16) | linear(
+            f"model.layers.{i}.up", 64, 16
+        )
+    for i in range(5):
+        target |= linear(f"blocks.{i}.W_query", 16, 16) | linear(f"blocks.{i}.fc1", 64, 16)
+    for norm, state in (("model.norm", source), ("final_norm", target)):
+        state[f"{norm}.weight"] = (16,)
+    found = match(source, target)
+    for i in range(3):
+        assert found.mapping[f"blocks.{i}.W_query.weight"] == f"model.layers.{i}.q_proj.weight"
+        assert found.mapping[f"blocks.{i}.fc1.weight"] == f"model.layers.{i}.up.weight"
+
+
+def test_a_letter_twice_does_not_count() -> None:
+    """conv1aa stands between conv1a and conv1b in one stage, before conv1a in another."""
+    source: State = {}
+    target: State = {}
+    right = {}
+    for stage, width in enumerate((16, 32, 64, 96), start=1):
+        letters = ("a", "aa", "b") if stage < 4 else ("aa", "a", "b")
+        for place, letter in enumerate(letters):
+            into = width if place else 8
+            source |= conv(f"extract.part{stage}.{2 * place}", width, into)
+            target |= conv(f"conv{stage}{letter}.0", width, into)
+            right[f"conv{stage}{letter}.0.weight"] = f"extract.part{stage}.{2 * place}.weight"
+    found, back = match(source, target), match(target, source)
+    assert all(found.mapping.get(new, old) == old for new, old in right.items())
+    assert all(back.mapping.get(old, new) == new for new, old in right.items())
+
+
+def test_a_number_may_be_a_size() -> None:
+    """convT_64, registered before convT1 and convT2, is no sixty-fourth layer."""
+    source: State = {}
+    target: State = {}
+    right = {}
+    encoder = ("conv1", "conv2", "conv3", "conv_64", "lin1", "lin2")
+    decoder = ("lin1", "lin2", "lin3", "convT_64", "convT1", "convT2", "convT3")
+    for part, names in (("encoder", encoder), ("decoder", decoder)):
+        for place, name in enumerate(names):
+            layer = linear if name.startswith("lin") else conv
+            old, new = f"{part}.{2 * place + (place > 3)}", f"{part}.{name}"
+            source |= layer(old, 32, 32)
+            target |= layer(new, 32, 32)
+            right[f"{new}.weight"] = f"{old}.weight"
+    found = match(source, target)
+    assert {key: found.mapping.get(key) for key in right} == right
+    back = match(target, source)
+    assert all(back.mapping.get(old) == new for new, old in right.items())
+
+
+def test_a_bias_beside_its_matrix_is_of_that_layer() -> None:
+    """decoder_bias is the bias of decoder, that has none, where the other side has it inside."""
+    source: State = {}
+    target: State = {}
+    for i in range(3):
+        source |= linear(f"layers.{i}.fc", 16, 16)
+        target |= linear(f"blocks.{i}.dense", 16, 16)
+    source |= {"decoder_bias": (99,), "decoder.weight": (99, 16)}
+    target |= {"cls.predictions.bias": (99,), "cls.predictions.decoder.weight": (99, 16)}
+    found = match(source, target)
+    assert found.mapping["cls.predictions.bias"] == "decoder_bias"
+    assert found.mapping["cls.predictions.decoder.weight"] == "decoder.weight"
+    back = match(target, source)
+    assert back.mapping["decoder_bias"] == "cls.predictions.bias"
+
+
+def test_two_heads_of_mean_and_deviation_are_fused_each_by_itself() -> None:
+    source: State = {}
+    target: State = {}
+    for where in ("prior", "posterior"):
+        source |= linear(f"rssm.fc_{where}", 20, 24 if where == "prior" else 40)
+        target |= linear(f"transition.embed_{where}", 20, 24 if where == "prior" else 40)
+        for what in ("mean", "stddev"):
+            source |= linear(f"rssm.fc_next_{what}_{where}", 6, 20)
+        target |= linear(f"transition.fc_state_{where}", 12, 20)
+    found = match(source, target)
+    for where in ("prior", "posterior"):
+        op, keys = found.transforms[f"transition.fc_state_{where}.weight"]
+        assert op == "cat0"
+        assert keys == tuple(f"rssm.fc_next_{w}_{where}.weight" for w in ("mean", "stddev"))
 
 
 @pytest.mark.parametrize(

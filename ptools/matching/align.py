@@ -46,11 +46,11 @@ def _trace(scores: Floats, best: Floats, skip_i: Floats, skip_j: Floats) -> list
         if where == "best":
             if best[i, j] <= skip_i[i, j] + 1e-9:  # of equal ones the first blocks, not the last
                 where = "skip_i"
-            elif best[i, j] <= best[i - 1, j - 1] + scores[i - 1, j - 1] + 1e-9:
+            elif best[i, j] <= skip_j[i, j] + 1e-9:
+                where = "skip_j"
+            else:
                 i, j = i - 1, j - 1
                 pairs.append((i, j))
-            else:
-                where = "skip_j"
         elif where == "skip_i":
             if skip_i[i, j] >= best[i - 1, j] - OPEN - EXTEND - 1e-9:
                 where = "best"

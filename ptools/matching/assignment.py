@@ -46,9 +46,15 @@ def certain_belief(pairs: Pairs, chosen: dict[int, int]) -> Floats:
 
 
 def consistent(evidence: Evidence, pairs: Pairs, weights: Floats, sharpness: float = 1.0) -> Floats:
-    """Return beliefs that add up to at most 1 for every unit of either side."""
+    """Return beliefs that add up to at most 1 for every unit of either side.
+
+    Every unit of the side that has fewer is believed to have a place; of the other some have none.
+    """
     n, m = evidence.shape
-    s, t = pairs.source, pairs.target
+    many, few = (pairs.source, n), (pairs.target, m)
+    if n < m:
+        many, few = few, many
+    (s, n), (t, m) = many, few
     most = np.full(m, -np.inf)
     np.maximum.at(most, t, weights)
     p = np.exp(sharpness * (weights - most[t]))

@@ -17,29 +17,41 @@ from ptools.matching.units import Unit
 
 
 def blocks(evidence: Evidence) -> Iterator[Floats]:
-    """Yield, for the two best ways to cut both sides into blocks, 1 for the pairs within a block."""
+    """Yield, for two ways to cut both sides into blocks, 1 for the pairs within a block.
+
+    The one that agrees best, and of those that leave no more over the one into the largest blocks: the
+    layers of an encoder are found in an encoder, or in a decoder, all of them.
+    """
     ways = []
+    kinds: dict[object, int] = {}  # to compare numbers is faster
+    one, two = (
+        [kinds.setdefault(unit.signature, len(kinds)) for unit in units]
+        for units in (evidence.sources, evidence.targets)
+    )
+    cuts = [(theirs, [_bag(two, block) for block in theirs]) for theirs in _cuts(evidence.targets)]
     for ours in _cuts(evidence.sources):
-        bags = [_bag(evidence.sources, block) for block in ours]
-        for theirs in _cuts(evidence.targets):
-            other = [_bag(evidence.targets, block) for block in theirs]
+        bags = [_bag(one, block) for block in ours]
+        for theirs, other in cuts:
             common = Counter(bags) & Counter(other)
             held = sum(number * sum(n for _, n in bag) for bag, number in common.items())
             large = sum(number for bag, number in common.items() if sum(n for _, n in bag) > 1)
             full = max(1, min(evidence.shape))
             value = held / full + 0.9 * large / full - (0 if large else 0.5)
-            ways.append((value, ours, bags, theirs, other))
-    ways.sort(key=lambda way: -way[0])
-    for _, ours, bags, theirs, other in ways[:2]:
-        yield _within(evidence, ours, bags, theirs, other)
+            ways.append((value, held, large, (ours, bags, theirs, other)))
+    if not ways:
+        return
+    best = max(ways, key=lambda way: way[0])
+    yield _within(evidence, *best[-1])
+    coarse = [way for way in ways if way[1] >= best[1] and 0 < way[2] < best[2]]
+    if coarse:
+        yield _within(evidence, *min(coarse, key=lambda way: way[2])[-1])
 
 
-Bag = tuple[tuple[object, int], ...]
+Bag = tuple[tuple[int, int], ...]  # (kind, how many)
 
 
-def _bag(units: list[Unit], block: list[int]) -> Bag:
-    counts = Counter(units[i].signature for i in block)
-    return tuple(sorted(counts.items()))
+def _bag(kinds: list[int], block: list[int]) -> Bag:
+    return tuple(sorted(Counter([kinds[i] for i in block]).items()))
 
 
 def _cuts(units: list[Unit]) -> list[list[list[int]]]:

@@ -46,6 +46,12 @@ class Pairs(NamedTuple):
         """Return the chosen ones."""
         return Pairs(self.source[chosen], self.target[chosen], self.number[chosen])
 
+    @property
+    def alone(self) -> bool:
+        """Is there no choice left: has every unit, of either side, one pair at most?"""
+        units = (self.source, self.target)
+        return all(np.bincount(side).max(initial=0) <= 1 for side in units)
+
 
 class Evidence:
     """The possible pairs of two lists of units, and how well each fits what is believed of the others."""
@@ -149,7 +155,7 @@ class Evidence:
         if not len(target):
             return target, np.zeros(0)
         total = WEIGHT * self._standing.said(got)[target]
-        total = total + self._numbering.only(number).said(np.ones(len(target)))
+        total = total + self._numbering.only(number).said()
         return target, np.asarray(total + self.prior[number])
 
     def around(self, got: Ints) -> None:

@@ -51,7 +51,7 @@ def _upright(units: list[Unit]) -> list[Unit]:
             u.index,
             u.roles,
             {**u.shapes, "weight": squeezed(u.shapes["weight"])[::-1]},
-            u.lettered,
+            u.spelled,
             turned=True,
         )
         if u.index in turned
@@ -118,7 +118,7 @@ def _side_by_side(units: list[Unit], names: tuple[str, ...], unequal: bool) -> I
             families[unit.path[:-1], unit.shapes["weight"]].append(unit)
     for family in families.values():
         if len(names) <= len(family) <= 6:
-            yield _called(family, names)
+            yield from _called(family, names)
     if unequal and len(names) == 3:
         yield from _grouped(units, names)
 
@@ -141,15 +141,17 @@ def _grouped(units: list[Unit], names: tuple[str, ...]) -> Iterator[list[Unit]]:
                 yield [query, key, value]
 
 
-def _called(family: list[Unit], names: tuple[str, ...]) -> list[Unit]:
-    """Return the members that the names say, or the first ones where they say nothing."""
+def _called(family: list[Unit], names: tuple[str, ...]) -> Iterator[list[Unit]]:
+    """Yield the members that the names say; where they say nothing, so many after so many."""
     found: list[Unit] = []
     for name in names:
         best = max(family, key=lambda unit: likeness(unit.tokens[-2:], (name,)))
         if best in found or likeness(best.tokens[-2:], (name,)) < 0.2:
-            return family[: len(names)]
+            size = len(names)
+            yield from (family[i : i + size] for i in range(0, len(family) - size + 1, size))
+            return
         found.append(best)
-    return found
+    yield found
 
 
 def _whole(parts: list[Unit]) -> tuple[Formed, list[Unit]]:
@@ -166,7 +168,7 @@ def _whole(parts: list[Unit]) -> tuple[Formed, list[Unit]]:
         0,
         {role: parts[0].roles[role] for role in roles},
         shapes,
-        parts[0].lettered,
+        parts[0].spelled,
         tuple(parts),
         turned,
     )

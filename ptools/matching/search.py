@@ -30,6 +30,7 @@ from ptools.matching.doubts import doubtful
 from ptools.matching.evidence import Evidence, Floats, Pairs
 from ptools.matching.swaps import AGAINST, CLEAR, Change, changes, glances, swapped
 from ptools.matching.units import Unit
+from ptools.matching.whole import broken
 
 LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
 UNTOLD, HALF_TOLD = -6.0, -4.0  # a mean fit below: names have nothing, or little, in common
@@ -41,6 +42,7 @@ MANY, NEARLY = 10, 20  # changes that are tried two at once; a loss above is not
 STARTS, DEEP, WIDE = 8, 4, 60  # chains of changes: beginnings, length, changes to choose from
 UNEASY = -3.0  # a fit below: it may stand wrong
 EVALUATIONS = 150_000  # of the units of whole assignments, in chains of changes
+TORN = 0.1  # of the blocks: too many to be content
 BUDGET = 12  # groups of units that get a second thought, the worst first
 _UNLIKELY = 5e-3  # a belief below is given up
 
@@ -59,7 +61,8 @@ def search(evidence: Evidence) -> list[Assignment]:
             if _decided(evidence, pairs, belief) or _again(ends[here:]):
                 break  # order has nothing left to say
         before, best = best, max(ends, key=lambda end: end.score)
-        if number and max(ends[here:], key=lambda end: end.score).chosen == before.chosen:
+        again = max(ends[here:], key=lambda end: end.score).chosen == before.chosen
+        if number and again and not _holes(evidence, before):
             break  # from another beginning it ends there as well
     ends.append(by_order)
     ends.sort(key=lambda end: -end.score)
@@ -83,6 +86,12 @@ def search(evidence: Evidence) -> list[Assignment]:
         ends.sort(key=lambda end: -end.score - heard * in_order(end.chosen))
     ordered = _ordered(evidence, ends[0])
     return [ordered, *ends] if ordered.ordered else ends
+
+
+def _holes(evidence: Evidence, end: Assignment) -> bool:
+    """Are there blocks of which only a part has a counterpart? Others may have one for all they hold."""
+    used = set(end.chosen.values())
+    return broken(evidence.sources, used) > TORN or broken(evidence.targets, {*end.chosen}) > TORN
 
 
 def _nameless(units: list[Unit]) -> bool:
@@ -127,6 +136,8 @@ def _learn(evidence: Evidence, belief: Floats) -> tuple[Pairs, Floats]:
     """Let names and shapes agree; return what is still possible, and how much it is believed."""
     pairs = evidence.pairs
     for sharpness in LEARN:
+        if pairs.alone:
+            return pairs, np.ones(len(belief))
         weights = evidence.weigh(belief, pairs)
         belief = consistent(evidence, pairs, weights, sharpness)
         keep = belief > _UNLIKELY
@@ -137,6 +148,8 @@ def _learn(evidence: Evidence, belief: Floats) -> tuple[Pairs, Floats]:
 
 def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> Assignment:
     """Sharpen a belief into an assignment; `trust` is the weight of the order of registration."""
+    if pairs.alone:
+        return _whole(evidence, _only(pairs))
     weights, order = belief, np.zeros(len(belief))
     for rising in (0.2, 0.5, 1.0):
         order = along(evidence, pairs, belief) * (trust or 0.05 * rising)
@@ -152,6 +165,8 @@ def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> A
         if not keep.all():
             pairs, belief = pairs.only(keep), belief[keep]
             weights, order = weights[keep], order[keep]
+        if pairs.alone:
+            return _whole(evidence, _only(pairs))
     chosen = assign(evidence, pairs, weights)
     order += LEAN * evidence.concord.lean(certain_belief(pairs, chosen), pairs.source, pairs.target)
     for _ in range(3):
@@ -161,6 +176,15 @@ def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> A
         if again == chosen:
             break
         chosen = again
+    return _whole(evidence, chosen)
+
+
+def _only(pairs: Pairs) -> dict[int, int]:
+    """Return the assignment where no unit has a choice."""
+    return dict(zip(pairs.target.tolist(), pairs.source.tolist(), strict=True))
+
+
+def _whole(evidence: Evidence, chosen: dict[int, int]) -> Assignment:
     chosen = complete(evidence, chosen)
     return Assignment(chosen, score(evidence, evidence.pairs, chosen))
 

@@ -28,16 +28,17 @@ class Standing:
         self.value = np.zeros(len(self.got))  # of each target unit: what groups say of its pair
         self.scale_a = self.scale_b = np.zeros(0, np.float32)
         self.home: _Home | None = None
+        self.away = _HERE
 
     def around(self, got: Ints) -> None:
         """Expect changes of `got`: between two of them it is come back to, with what was said of it."""
         self.said(got)
         self.home = _Home(got.copy(), self.value.copy(), self.scale_a, self.scale_b)
+        self.away = _HERE
 
     def said(self, got: Ints) -> Floats:
         """Return what groups say of the pair of each target unit; `got` is its source unit, or -1."""
-        if self.home is not None:
-            self._return(self.home)
+        self._return()
         again = self._move(got)
         if again.any():
             target = np.flatnonzero(again)
@@ -63,16 +64,20 @@ class Standing:
         said = _sum(best_a[BESIDE:], named_a) + _sum(best_b[BESIDE:], named_b)
         return np.where((named_a > 0) & (named_b > 0), 0.5 * said, 2 * np.log(0.3))
 
-    def _return(self, home: _Home) -> None:
-        self._shift(home.got)
-        self.value = home.value.copy()
-        self.scale_a, self.scale_b = home.scale_a, home.scale_b
+    def _return(self) -> None:
+        """Come back to what is expected to be changed."""
+        if self.home is None:
+            return
+        self.between[self.away.where] = self.away.shared
+        self.got, self.value = self.home.got, self.home.value.copy()
+        self.scale_a, self.scale_b = self.home.scale_a, self.home.scale_b
 
     def _shift(self, got: Ints) -> tuple[Ints, Ints, Ints, Ints]:
         """Make `got` the present assignment; return what changed: target units, old, new, pairs of groups."""
         changed = np.flatnonzero(got != self.got)
         old, new = self.got[changed], got[changed]
         if not len(changed):
+            self.away = _HERE
             return changed, old, new, changed
         cells, sign = [], []
         for sources, one in ((old, -1), (new, 1)):
@@ -82,6 +87,7 @@ class Standing:
             sign.append(np.full(len(cells[-1]), one, np.float32))
         where = np.concatenate(cells)
         before = self.between.take(where)
+        self.away = _Cells(where, before)
         np.add.at(self.between, where, np.concatenate(sign))
         where = where[self.between.take(where) != before]
         self.got = got.copy()
@@ -91,7 +97,8 @@ class Standing:
         """Make `got` the present assignment; return of which target units something may be different."""
         changed, old, new, where = self._shift(got)
         there = got >= 0
-        if not np.array_equal(np.sort(old), np.sort(new)):  # groups have other sizes
+        same = np.array_equal(old < 0, new < 0) and np.array_equal(np.sort(old), np.sort(new))
+        if not same:  # other units have a part in it: groups have other sizes
             target = np.flatnonzero(there)
             self.scale_a = _scale(self.ours.of[:, got[target]], self.ours.count)
             self.scale_b = _scale(self.theirs.of[:, target], self.theirs.count)
@@ -108,6 +115,16 @@ class Standing:
         rows[-1] = columns[-1] = False
         near = columns.take(self.theirs.of).any(0)
         return np.asarray(near & rows.take(self.ours.of[:, got]).any(0))
+
+
+class _Cells(NamedTuple):
+    """Pairs of groups, and what they shared before the last change."""
+
+    where: Ints
+    shared: Singles
+
+
+_HERE = _Cells(np.zeros(0, np.int64), np.zeros(0, np.float32))  # nothing was changed
 
 
 class _Home(NamedTuple):

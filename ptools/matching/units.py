@@ -13,6 +13,7 @@ from math import prod
 
 from ptools.matching.names import TOKEN
 from ptools.matching.result import Shape
+from ptools.matching.spelling import spelled
 
 # the words of torch.nn for the tensors of one module
 _ROLES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
@@ -36,7 +37,7 @@ _PAIRS = [("weight", "bias"), ("w", "b"), ("alpha", "beta"), ("gamma", "beta"), 
 _PAIRED = re.compile(
     r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|w|b|alpha|beta|gamma|scale|shift)(?:_(?P<after>\w+))?"
 )
-_LETTERED = re.compile(r"[A-Za-z]*[a-hA-H]")
+_OWN_BIAS = re.compile(r"(\w+)_bias")
 COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
 
 
@@ -53,17 +54,15 @@ class Unit:
     index: int = 0
     roles: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    # parts of names and their tokens that are counted by their last letter: conv_a, 5b, ffa_norm
-    lettered: frozenset[tuple[str, int]] = frozenset()
+    # parts of names and the place of a token in them: what that is read as, beside its like
+    spelled: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     def _tokens(self, part: str) -> list[str]:
-        tokens: list[str] = []
-        for place, token in enumerate(TOKEN.findall(part)):
-            if (part, place) in self.lettered:
-                tokens += [token[:-1]] if token[1:] else []
-                token = str(ord(token[-1].lower()) - ord("a") + 1)
-            tokens.append(token)
-        return tokens
+        return [
+            word
+            for place, token in enumerate(TOKEN.findall(part))
+            for word in self.spelled.get((part, place), (token,))
+        ]
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
@@ -112,7 +111,9 @@ def units(state: Mapping[str, Shape]) -> list[Unit]:
         unit = found.setdefault(path, Unit(path, len(found)))
         unit.roles[role] = key
         unit.shapes[role] = tuple(shape)
-    return renumbered(_with_depths(_with_letters(_with_tables(_with_biases(list(found.values()))))))
+    whole = _with_tables(_with_biases(list(found.values())))
+    read = spelled([unit.path for unit in whole])
+    return renumbered(_with_depths([replace(unit, spelled=read) for unit in whole]))
 
 
 def renumbered(units: list[Unit]) -> list[Unit]:
@@ -127,25 +128,6 @@ def _with_tables(units: list[Unit]) -> list[Unit]:
             unit.roles["weight"] = unit.roles.pop("bias")
             unit.shapes["weight"] = unit.shapes.pop("bias")
     return units
-
-
-def _with_letters(units: list[Unit]) -> list[Unit]:
-    """Return the units with what letters count in their names known: conv_a, conv_b, 5b, 5c, ffa_norm."""
-    inside: dict[object, dict[str, tuple[str, int]]] = {}
-    for unit in units:
-        for depth, part in enumerate(unit.path):
-            tokens = TOKEN.findall(part)
-            for place, token in enumerate(tokens):
-                if len(part) > 1 and _LETTERED.fullmatch(token):
-                    rest = (unit.path[:depth], tuple(tokens[:place]), tuple(tokens[place + 1 :]))
-                    inside.setdefault((rest, token[:-1]), {})[token[-1]] = (part, place)
-    lettered = {
-        where
-        for letters in inside.values()
-        for letter, where in letters.items()
-        if letters.keys() & {chr(ord(letter) + step) for step in (-1, 1)}
-    }
-    return [replace(unit, lettered=frozenset(lettered)) for unit in units] if lettered else units
 
 
 def _with_depths(units: list[Unit]) -> list[Unit]:
@@ -192,10 +174,25 @@ def _with_biases(units: list[Unit]) -> list[Unit]:
     for unit in units:
         for depth in range(1, len(unit.path)):
             below.setdefault(unit.path[:depth], []).append(unit)
+    by_path = {unit.path: unit for unit in units}
     gone: set[int] = set()
     for unit in units:
         inside = below.get(unit.path, [])
-        if list(unit.shapes) == ["bias"]:
+        named = _OWN_BIAS.fullmatch(unit.path[-1]) if unit.path else None
+        if named and list(unit.shapes) == ["weight"] and len(unit.shapes["weight"]) == 1:
+            module = by_path.get((*unit.path[:-1], named[1]))
+            if (
+                module is not None
+                and list(module.shapes) == ["weight"]
+                and len(shape := module.shapes["weight"]) > 1
+                and unit.shapes["weight"] == shape[:1]
+            ):
+                module.roles["bias"], module.shapes["bias"] = (
+                    unit.roles["weight"],
+                    unit.shapes["weight"],
+                )
+                gone.add(unit.index)
+        elif list(unit.shapes) == ["bias"]:
             bare = [
                 module
                 for module in inside

@@ -39,7 +39,7 @@ class Whole:
 
     def torn(self) -> str:
         """Return why networks that share names are two different ones, or nothing: no block fits whole."""
-        if all(_broken(units, mapped, numbered=True) > _TORN for units, mapped in self._matched()):
+        if all(broken(units, mapped, numbered=True) > _TORN for units, mapped in self._matched()):
             return "most blocks of both have layers that the other's blocks lack"
         return ""
 
@@ -96,7 +96,7 @@ class Whole:
 
     def _holes(self) -> bool:
         """Are there blocks on both sides of which only a part is matched?"""
-        return all(_broken(units, mapped) > 0.1 for units, mapped in self._matched())
+        return all(broken(units, mapped) > 0.1 for units, mapped in self._matched())
 
     def _inputs_differ(self) -> bool:
         """Does one side begin with embeddings that the other lacks, and that with a convolution?"""
@@ -125,7 +125,7 @@ def _weight(unit: Unit) -> tuple[int, ...]:
     return squeezed(unit.shapes.get("weight", ()))
 
 
-def _broken(units: list[Unit], mapped: set[int], *, numbered: bool = False) -> float:
+def broken(units: list[Unit], mapped: set[int], *, numbered: bool = False) -> float:
     """Return the share of blocks, of those with a matched unit, that have unmatched ones too.
 
     Where `numbered`, only what repeats is a block: parts with a number for a name, of a few units.
