@@ -399,20 +399,32 @@ def test_fewer_layers_go_to_the_first_of_more() -> None:
 
 
 def test_a_letter_twice_does_not_count() -> None:
-    """conv1aa stands between conv1a and conv1b in one stage, before conv1a in another."""
+    """conv1aa stands between conv1a and conv1b in some levels, before conv6a in another."""
     source: State = {}
     target: State = {}
     right = {}
-    for stage, width in enumerate((16, 32, 64, 96), start=1):
-        letters = ("a", "aa", "b") if stage < 4 else ("aa", "a", "b")
+    words = ("One", "Two", "Thr", "Fou", "Fiv", "Six")
+    widths = (16, 32, 64, 96, 128, 196)
+    for level, (word, width) in enumerate(zip(words, widths, strict=True), start=1):
+        letters = ("a", "aa", "b") if level < 6 else ("aa", "a", "b")
         for place, letter in enumerate(letters):
-            into = width if place else 8
-            source |= conv(f"extract.part{stage}.{2 * place}", width, into)
-            target |= conv(f"conv{stage}{letter}.0", width, into)
-            right[f"conv{stage}{letter}.0.weight"] = f"extract.part{stage}.{2 * place}.weight"
+            old = f"moduleExtractor.module{word}.{2 * place}"
+            new = f"conv{level}{letter}.0"
+            into = width if place else (3, *widths)[level - 1]
+            source |= conv(old, width, into) | {f"{old}.bias": (width,)}
+            target |= conv(new, width, into) | {f"{new}.bias": (width,)}
+            right[f"{new}.weight"] = f"{old}.weight"
+    for level in range(6, 1, -1):
+        for place, width in enumerate((128, 96, 64, 32)):
+            old, new = f"module{words[level - 1]}.module{words[place]}.0", f"conv{level}_{place}.0"
+            into = 100 * level + place
+            source |= conv(old, width, into) | {f"{old}.bias": (width,)}
+            target |= conv(new, width, into) | {f"{new}.bias": (width,)}
     found, back = match(source, target), match(target, source)
-    assert all(found.mapping.get(new, old) == old for new, old in right.items())
-    assert all(back.mapping.get(old, new) == new for new, old in right.items())
+    assert {key: found.mapping.get(key) for key in right} == right
+    assert all(back.mapping.get(old) == new for new, old in right.items())
+    assert units(target)[0].tokens == ("conv", "1", "a", "0")
+    assert units(conv("conv1a", 8, 8) | conv("conv1b", 8, 8))[0].tokens == ("conv", "1", "1")
 
 
 def test_a_number_may_be_a_size() -> None:
