@@ -241,6 +241,18 @@ def test_a_layer_with_a_bias_on_one_side_only_does_not_make_two_networks_of_one(
         assert f"up{i}.ops.3.bn1.weight" in found.mapping
 
 
+def test_layers_that_lack_a_bias_are_named_as_the_reason() -> None:
+    """Nearly all convolutions of the one have a bias, and none of the other's."""
+    source: State = {}
+    target: State = {}
+    for i in range(8):
+        source |= linear(f"layers.{i}.conv", 16 + i, 15 + i) | bn(f"layers.{i}.bn", 16 + i)
+        target |= {f"net.{i}.c.weight": (16 + i, 15 + i)} | bn(f"net.{i}.n", 16 + i)
+    found = match(source, target)
+    assert found.verdict == "different"
+    assert found.unmatched["net.0.c.weight"].startswith("8 layers would fit, but only one side's")
+
+
 def test_a_linear_over_the_pixels_of_a_patch_may_count_them_otherwise() -> None:
     """(48, 3, 8, 8) has as many numbers as (48, 192), in an order that nothing tells; grey has one."""
     for colours, loaded in ((3, False), (1, True)):

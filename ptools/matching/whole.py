@@ -28,7 +28,7 @@ class Whole:
         theirs = _share([targets[t] for t in self.chosen], targets)
         covered = max(ours, theirs)
         if covered < _COVERED and not self._whole_part():
-            return f"only {covered:.0%} of the layers of the one have a place in the other"
+            return self._small(covered)
         if self.mean < _TOLD and self.order < _ORDERED and theirs < 0.9:
             return "neither names nor order correspond"
         if min(ours, theirs) < 0.9 and self._holes():
@@ -36,6 +36,17 @@ class Whole:
         if self._inputs_differ():
             return "the first layers are of different kinds"
         return ""
+
+    def _small(self, covered: float) -> str:
+        """Return why so few layers have a place, of matrices of which `covered` has one."""
+        lacking = self._but_for_a_bias()
+        used = [*self.used, *lacking.values()]
+        if _share([self.evidence.sources[s] for s in used], self.evidence.sources) >= _COVERED:
+            return (
+                f"{len(lacking)} layers would fit, but only one side's have a bias: a module is "
+                "loaded whole or not at all"
+            )
+        return f"only {covered:.0%} of the layers of the one have a place in the other"
 
     def torn(self) -> str:
         """Return why networks that share names are two different ones, or nothing: no block fits whole."""
