@@ -7,7 +7,7 @@ import pytest
 
 from ptools.matching import match
 from ptools.matching.evidence import Evidence
-from ptools.matching.units import units
+from ptools.matching.units import backwards, units
 from tests.test_matching import State, bn, conv, linear
 
 
@@ -391,6 +391,63 @@ def test_what_is_said_does_not_depend_on_what_was_asked_before() -> None:
             assert evidence.judge(places)[1] == pytest.approx(fresh)
         if not around:
             evidence.around(first)
+
+
+def test_levels_that_one_counts_from_within() -> None:
+    """up.2 of a U-Net is run first, and is the beginning of the list of the other author."""
+    source: State = {}
+    target: State = {}
+    right: dict[str, str] = {}
+    parts = (("norm1", "block1.0"), ("conv1", "block1.2"), ("temb_proj", "temb_proj.1"),
+             ("norm2", "block2.0"), ("conv2", "block2.3"), ("nin_shortcut", "shortcut"))  # fmt: skip
+
+    def tensors(name: str, kind: str, into: int, out: int) -> State:
+        if kind.startswith("norm"):
+            width = into if kind == "norm1" else out
+            return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+        size = 1 if kind == "nin_shortcut" else 3
+        width = out if kind == "conv2" else into
+        layer = linear(name, out, 256) if kind == "temb_proj" else conv(name, out, width, size)
+        return layer | {f"{name}.bias": (out,)}
+
+    for side, state in (("down", source), ("downblocks", target)):
+        for level in range(3):
+            for block in range(2):
+                at = f"{level}.block.{block}" if side == "down" else f"{3 * level + block}"
+                for ours, theirs in parts[:-1]:
+                    name = f"{side}.{at}.{ours if side == 'down' else theirs}"
+                    state |= tensors(name, ours, 128, 128)
+    for level in range(3):
+        for block in range(3):
+            for ours, _ in parts:
+                wide = (256, 128) if level else (192, 64)
+                source |= tensors(f"up.{level}.block.{block}.{ours}", ours, *wide)
+        if level:
+            source |= conv(f"up.{level}.upsample.conv", 128, 128)
+    for place, level in enumerate((2, 1, 0)):
+        for block in range(3):
+            for ours, theirs in parts:
+                new = f"upblocks.{4 * place + block}.{theirs}"
+                target |= tensors(new, ours, *((256, 128) if level else (192, 64)))
+                right[f"{new}.weight"] = f"up.{level}.block.{block}.{ours}.weight"
+        if level:
+            target |= conv(f"upblocks.{4 * place + 3}.main", 128, 128)
+    found = match(source, target)
+    assert all(found.mapping.get(key, old) == old for key, old in right.items())
+    assert sum(key in found.mapping for key in right) > 0.8 * len(right)
+
+
+def test_blocks_are_turned_round_by_one_of_their_numbers() -> None:
+    """What is in a block keeps its order; what has no such number keeps its place."""
+    state = linear("stem", 4, 3)
+    for level in range(3):
+        for block in range(2):
+            state |= linear(f"up.{level}.block.{block}", 4, 4)
+    whole = units(state | linear("head", 2, 4))
+    names = [[".".join(whole[i].path) for i in backwards(whole, depth)] for depth in (1, 2, 3)]
+    assert names[0] == ["stem", *(f"up.{a}.block.{b}" for a in (2, 1, 0) for b in (0, 1)), "head"]
+    assert names[1] == ["stem", *(f"up.{a}.block.{b}" for a in (0, 1, 2) for b in (1, 0)), "head"]
+    assert names[2] == [".".join(unit.path) for unit in whole]
 
 
 def test_fewer_layers_go_to_the_first_of_more() -> None:

@@ -29,13 +29,14 @@ from ptools.matching.blocks import blocks
 from ptools.matching.doubts import doubtful
 from ptools.matching.evidence import Evidence, Floats, Pairs
 from ptools.matching.swaps import AGAINST, CLEAR, Change, changes, glances, swapped
-from ptools.matching.units import Unit
+from ptools.matching.units import Unit, backwards
 from ptools.matching.whole import broken
 
 LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
 UNTOLD, HALF_TOLD = -6.0, -4.0  # a mean fit below: names have nothing, or little, in common
 RANK = 1.0  # weight of the order within one shape
 LEAN = 1.0  # weight of the order that names tell, against the other evidence
+UNEVEN = 0.95  # of the neighbours kept: below, the one side may count down
 ODD = -11.0  # a fit below: the place may stay empty
 GAIN = 0.5  # what a change of places must be worth
 MANY, NEARLY = 10, 20  # changes that are tried two at once; a loss above is not tried again
@@ -62,8 +63,12 @@ def search(evidence: Evidence) -> list[Assignment]:
                 break  # order has nothing left to say
         before, best = best, max(ends, key=lambda end: end.score)
         again = max(ends[here:], key=lambda end: end.score).chosen == before.chosen
-        if number and again and not _holes(evidence, before):
+        if number and again and not _torn(evidence, before):
             break  # from another beginning it ends there as well
+    if in_order(best.chosen) < UNEVEN * len(best.chosen):
+        for belief in _turned(evidence):
+            pairs, belief = _learn(evidence, belief)
+            ends += [_settle(evidence, pairs, belief, trust) for trust in (0.0, 0.7)]
     ends.append(by_order)
     ends.sort(key=lambda end: -end.score)
     better = _improve(evidence, ends[0])
@@ -88,7 +93,7 @@ def search(evidence: Evidence) -> list[Assignment]:
     return [ordered, *ends] if ordered.ordered else ends
 
 
-def _holes(evidence: Evidence, end: Assignment) -> bool:
+def _torn(evidence: Evidence, end: Assignment) -> bool:
     """Are there blocks of which only a part has a counterpart? Others may have one for all they hold."""
     used = set(end.chosen.values())
     return broken(evidence.sources, used) > TORN or broken(evidence.targets, {*end.chosen}) > TORN
@@ -130,6 +135,19 @@ def _beginnings(evidence: Evidence) -> Iterator[Floats]:
     yield consistent(evidence, pairs, prior + 4 * order)
     for same in blocks(evidence):
         yield consistent(evidence, pairs, prior + 4 * same)
+
+
+def _turned(evidence: Evidence) -> Iterator[Floats]:
+    """Yield beginnings in which the source counts down what the target counts up: levels, from within."""
+    pairs = evidence.pairs
+    for depth in (1, 2):
+        order = backwards(evidence.sources, depth)
+        if order == list(range(len(order))):
+            continue
+        place = np.argsort(order)
+        turned = pairs._replace(source=place[pairs.source])
+        along_turned = along(evidence, turned, np.zeros(len(pairs.source)))
+        yield consistent(evidence, pairs, evidence.prior + 4 * along_turned)
 
 
 def _learn(evidence: Evidence, belief: Floats) -> tuple[Pairs, Floats]:

@@ -254,6 +254,25 @@ def _like(unit: Unit, place: int) -> object:
     return unit.template, unit.signature, place, unit.numbers[:place], unit.numbers[place + 1 :]
 
 
+def backwards(units: list[Unit], depth: int) -> list[int]:
+    """Return the places of the units if the blocks that the `depth`th number counts were turned round."""
+    blocks: dict[tuple[str, ...], dict[tuple[str, ...], list[int]]] = {}
+    where: list[tuple[str, ...] | None] = []
+    for unit in units:
+        numbered = [at for at, part in enumerate(unit.path) if re.search(r"[0-9]", part)]
+        at = numbered[depth - 1] if len(numbered) >= depth else None
+        parent = None if at is None else unit.path[:at]
+        where.append(parent)
+        if at is not None and parent is not None:
+            blocks.setdefault(parent, {}).setdefault(unit.path[: at + 1], []).append(unit.index)
+    turned = {
+        parent: [i for block in reversed(found.values()) for i in block]
+        for parent, found in blocks.items()
+    }
+    rows = {parent: iter(order) for parent, order in turned.items()}
+    return [i if parent is None else next(rows[parent]) for i, parent in enumerate(where)]
+
+
 def counted(units: list[Unit]) -> list[Unit]:
     """Return units that were sorted as text in the order of their numbers: layer 2 before layer 10."""
     keys = [
