@@ -8,13 +8,11 @@ is one witness among others: it is heard where names leave a choice. The best of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from itertools import combinations
 from statistics import fmean, median
 
 import numpy as np
 
-from ptools.matching.align import chains
 from ptools.matching.assignment import (
     Assignment,
     assign,
@@ -25,11 +23,11 @@ from ptools.matching.assignment import (
     places,
     score,
 )
-from ptools.matching.blocks import blocks
+from ptools.matching.beginnings import along, beginnings, counted_down, order_alone
 from ptools.matching.doubts import doubtful
 from ptools.matching.evidence import Evidence, Floats, Pairs
 from ptools.matching.swaps import AGAINST, CLEAR, Change, changes, glances, swapped
-from ptools.matching.units import Unit, backwards
+from ptools.matching.units import Unit
 from ptools.matching.whole import broken
 
 LEARN = (0.6, 0.8, 1.0, 1.0, 1.0)  # how sharply beliefs are drawn from evidence, step by step
@@ -53,8 +51,8 @@ def search(evidence: Evidence) -> list[Assignment]:
     if not len(evidence.pairs.source):
         return []
     ends: list[Assignment] = []
-    best = by_order = _by_order(evidence)
-    for number, belief in enumerate(_beginnings(evidence)):
+    best = by_order = order_alone(evidence)
+    for number, belief in enumerate(beginnings(evidence)):
         pairs, belief = _learn(evidence, belief)
         here = len(ends)
         for trust in (0.0, 0.7, 2.0):
@@ -66,7 +64,7 @@ def search(evidence: Evidence) -> list[Assignment]:
         if number and again and not _torn(evidence, before):
             break  # from another beginning it ends there as well
     if in_order(best.chosen) < UNEVEN * len(best.chosen):
-        for belief in _turned(evidence):
+        for belief in counted_down(evidence):
             pairs, belief = _learn(evidence, belief)
             ends += [_settle(evidence, pairs, belief, trust) for trust in (0.0, 0.7)]
     ends.append(by_order)
@@ -106,16 +104,6 @@ def _nameless(units: list[Unit]) -> bool:
     return len(names) > 0.7 * len(units) > 2 and max(words.values()) > 0.8 * len(units)
 
 
-def _by_order(evidence: Evidence) -> Assignment:
-    """Return what order alone says: alignment of the shapes, registration against registration."""
-    pairs = evidence.pairs
-    table = np.full(evidence.shape, -np.inf)
-    table[pairs.source, pairs.target] = 2.0
-    chosen = {j: i for path in chains(table, most=2) for i, j in path}
-    chosen = complete(evidence, chosen)
-    return Assignment(chosen, score(evidence, pairs, chosen), along=True)
-
-
 def _decided(evidence: Evidence, pairs: Pairs, belief: Floats) -> bool:
     """Return whether every target unit that can be filled has one source unit."""
     most = np.zeros(evidence.shape[1])
@@ -126,28 +114,6 @@ def _decided(evidence: Evidence, pairs: Pairs, belief: Floats) -> bool:
 def _again(ends: list[Assignment]) -> bool:
     """Return whether the last two are one."""
     return len(ends) > 1 and ends[-1].chosen == ends[-2].chosen
-
-
-def _beginnings(evidence: Evidence) -> Iterator[Floats]:
-    pairs, prior = evidence.pairs, evidence.prior
-    yield consistent(evidence, pairs, prior)
-    order = along(evidence, pairs, np.zeros(len(prior)))
-    yield consistent(evidence, pairs, prior + 4 * order)
-    for same in blocks(evidence):
-        yield consistent(evidence, pairs, prior + 4 * same)
-
-
-def _turned(evidence: Evidence) -> Iterator[Floats]:
-    """Yield beginnings in which the source counts down what the target counts up: levels, from within."""
-    pairs = evidence.pairs
-    for depth in (1, 2):
-        order = backwards(evidence.sources, depth)
-        if order == list(range(len(order))):
-            continue
-        place = np.argsort(order)
-        turned = pairs._replace(source=place[pairs.source])
-        along_turned = along(evidence, turned, np.zeros(len(pairs.source)))
-        yield consistent(evidence, pairs, evidence.prior + 4 * along_turned)
 
 
 def _learn(evidence: Evidence, belief: Floats) -> tuple[Pairs, Floats]:
@@ -205,17 +171,6 @@ def _only(pairs: Pairs) -> dict[int, int]:
 def _whole(evidence: Evidence, chosen: dict[int, int]) -> Assignment:
     chosen = complete(evidence, chosen)
     return Assignment(chosen, score(evidence, evidence.pairs, chosen))
-
-
-def along(evidence: Evidence, pairs: Pairs, belief: Floats) -> Floats:
-    """Return 1 for the pairs that keep the order of registration best, less for those of later chains."""
-    table = np.full(evidence.shape, -np.inf)
-    table[pairs.source, pairs.target] = 2 + 2 * belief
-    value = np.zeros(evidence.shape)
-    for number, path in enumerate(chains(table)):
-        rows, columns = zip(*path, strict=True)
-        value[list(rows), list(columns)] = 1 / (1 + 0.25 * number)
-    return np.asarray(value[pairs.source, pairs.target])
 
 
 # -- second thoughts: what would the others say of these? -----------------------------------------------
