@@ -40,7 +40,7 @@ GAIN = 0.5  # what a change of places must be worth
 MANY, NEARLY = 10, 20  # changes that are tried two at once; a loss above is not tried again
 STARTS, DEEP, WIDE = 8, 4, 60  # chains of changes: beginnings, length, changes to choose from
 UNEASY = -3.0  # a fit below: it may stand wrong
-EVALUATIONS = 150_000  # of the units of whole assignments, in chains of changes
+EVALUATIONS = 75_000  # of the units of whole assignments, in chains of changes
 TORN = 0.1  # of the blocks: too many to be content
 BUDGET = 12  # groups of units that get a second thought, the worst first
 _UNLIKELY = 5e-3  # a belief below is given up
@@ -139,7 +139,7 @@ def _settle(evidence: Evidence, pairs: Pairs, belief: Floats, trust: float) -> A
         order = along(evidence, pairs, belief) * (trust or 0.05 * rising)
         order -= RANK * (1 if trust else 0.1) * evidence.displaced[pairs.number]
         order += LEAN * rising * evidence.concord.lean(belief, pairs.source, pairs.target)
-        for _ in range(3):
+        for _ in range(2):
             weights = evidence.weigh(belief, pairs) + order
             before = belief
             belief = consistent(evidence, pairs, weights, 2.0 if rising == 1.0 else 1.0)
