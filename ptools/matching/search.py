@@ -61,8 +61,9 @@ def search(evidence: Evidence) -> list[Assignment]:
                 break  # order has nothing left to say
         before, best = best, max(ends, key=lambda end: end.score)
         again = max(ends[here:], key=lambda end: end.score).chosen == before.chosen
-        if number and again and not _torn(evidence, before):
-            break  # from another beginning it ends there as well
+        even = in_order(best.chosen) > len(best.chosen) == min(evidence.shape)
+        if even or (number and again and not _torn(evidence, before)):
+            break  # all of it in order; or from another beginning it ends there as well
     if in_order(best.chosen) < UNEVEN * len(best.chosen):
         for belief in counted_down(evidence):
             pairs, belief = _learn(evidence, belief)
