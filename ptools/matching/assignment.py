@@ -108,8 +108,8 @@ def complete(evidence: Evidence, chosen: dict[int, int]) -> dict[int, int]:
     sure = certain_belief(pairs, chosen) > 0
     among = left[left | sure]
     pairs = pairs.only(left | sure)
-    weights = evidence.weigh(np.where(among, 0.0, 1.0), pairs)
-    return chosen | assign(evidence, pairs.only(among), weights[among])
+    weights = evidence.weigh(np.where(among, 0.0, 1.0), pairs, among)
+    return chosen | assign(evidence, pairs.only(among), weights)
 
 
 def places(evidence: Evidence, chosen: dict[int, int]) -> Ints:

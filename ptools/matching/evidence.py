@@ -26,6 +26,7 @@ from ptools.matching.units import Unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 LAST = 1.0  # of the last word of a name, against its other words
 WEIGHT = 3.0  # of the groups, against the other evidence
@@ -42,7 +43,7 @@ class Pairs(NamedTuple):
     target: Ints
     number: Ints
 
-    def only(self, chosen: NDArray[np.bool_]) -> Pairs:
+    def only(self, chosen: Bools) -> Pairs:
         """Return the chosen ones."""
         return Pairs(self.source[chosen], self.target[chosen], self.number[chosen])
 
@@ -134,13 +135,22 @@ class Evidence:
         s, t = self.pairs.source, self.pairs.target
         return np.asarray(np.abs(_ranks(self.sources)[s] - _ranks(self.targets)[t]))
 
-    def weigh(self, belief: Floats, pairs: Pairs) -> Floats:
-        """Return how well each of `pairs` fits, given how much each of them is believed (0 to 1)."""
-        if self._heard is None or self._heard.pairs is not pairs:
-            groups = Agreement(self.source_groups, self.target_groups, pairs.source, pairs.target)
-            self._heard = _Heard(pairs, groups, self._numbering.only(pairs.number))
-        total = WEIGHT * self._heard.groups.said(belief) + self._heard.numbers.said(belief)
-        return np.asarray(total + self.prior[pairs.number])
+    def weigh(self, belief: Floats, pairs: Pairs, asked: Bools | None = None) -> Floats:
+        """Return how well each of `pairs` fits, given how much each of them is believed (0 to 1).
+
+        Where only some are `asked` about, of these.
+        """
+        heard = self._heard
+        if heard is None or heard.pairs is not pairs or heard.asked is not asked:
+            some = np.ones(len(belief), dtype=bool) if asked is None else asked
+            sides = self.source_groups, self.target_groups
+            groups = Agreement(*sides, pairs.source, pairs.target, some)
+            numbers = self._numbering.only(pairs.number)
+            self._heard = heard = _Heard(pairs, asked, groups, numbers)
+        said, prior = heard.numbers.said(belief), self.prior[pairs.number]
+        if asked is not None:
+            said, prior = said[asked], prior[asked]
+        return np.asarray(WEIGHT * heard.groups.said(belief) + said + prior)
 
     def judge(self, got: Ints) -> tuple[Ints, Floats]:
         """Return the target units that have a source unit in `got`, and how well each pair fits the others.
@@ -182,6 +192,7 @@ class _Heard(NamedTuple):
     """What is the same whatever is believed of some pairs: the search weighs them a few times in a row."""
 
     pairs: Pairs
+    asked: Bools | None
     groups: Agreement
     numbers: Numbering
 

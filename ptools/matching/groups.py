@@ -21,6 +21,7 @@ from ptools.matching.units import Unit, ranks
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 
 BESIDE = 2  # a unit and the one before it, a unit and the next: its groups of neighbours only
 LEAST = 0.03  # the share of a group that tells nothing more
@@ -68,8 +69,13 @@ class Groups:
 class Agreement:
     """What the groups of both sides say of some pairs, whatever is believed of each pair."""
 
-    def __init__(self, ours: Groups, theirs: Groups, source: Ints, target: Ints) -> None:
+    def __init__(
+        self, ours: Groups, theirs: Groups, source: Ints, target: Ints, asked: Bools
+    ) -> None:
         self.ours, self.theirs = ours, theirs
+        self.believed = source, target
+        self.asked = np.flatnonzero(asked)
+        source, target = source[asked], target[asked]
         # pairs with as many groups stand together: then few columns of a part are empty
         self.order = np.lexsort((source, theirs.named[target], ours.named[source]))
         self.source, self.target = source[self.order], target[self.order]
@@ -78,19 +84,18 @@ class Agreement:
         self.of_b = theirs.of.take(self.target, axis=1)  # (B, pairs)
 
     def said(self, belief: Floats) -> Floats:
-        """Return what groups say of each pair: does each group of one unit go to some group of the other?
+        """Return what groups say of the asked pairs: does each group of one unit go to one of the other?
 
         The share of groups a and b is cosine-like: believed pairs between them over the geometric mean
         of the believed pairs of each, all without the two units in question.
         """
-        p = belief[self.order]
-        known = self._known(p)
-        single = p.astype(np.float32)
-        said = np.zeros(len(p), np.float32)
-        for start in range(0, len(p), _PART):
+        known = self._known(belief)
+        single = belief[self.asked[self.order]].astype(np.float32)
+        said = np.zeros(len(single), np.float32)
+        for start in range(0, len(single), _PART):
             part = slice(start, start + _PART)
             said[part] = self._part(known, single[part], part)
-        sorted_back = np.empty(len(p))
+        sorted_back = np.empty(len(single))
         sorted_back[self.order] = np.where(
             (self.named_a > 0) & (self.named_b > 0), 0.5 * said, 2 * np.log(0.3)
         )
@@ -100,14 +105,15 @@ class Agreement:
         """Add up what is believed."""
         a, b = self.ours.members, self.theirs.members
         shape = a.shape[0], b.shape[0]
-        table = csr_matrix((p.astype(np.float32), (self.source, self.target)), shape=shape)
+        source, target = self.believed
+        table = csr_matrix((p.astype(np.float32), (source, target)), shape=shape)
         from_s = table @ b
         if from_s.nnz < 0.05 * from_s.shape[0] * from_s.shape[1]:  # an assignment: sparse is faster
             between = (self.ours.by_group @ from_s).toarray()
         else:
             between = self.ours.by_group @ from_s.toarray()
-        rows = np.bincount(self.source, p, shape[0])
-        columns = np.bincount(self.target, p, shape[1])
+        rows = np.bincount(source, p, shape[0])
+        columns = np.bincount(target, p, shape[1])
         sum_a, sum_b = self.ours.by_group @ rows, self.theirs.by_group @ columns
         sum_a[-1] = sum_b[-1] = np.inf  # the share of no group is 0
         return _Known(

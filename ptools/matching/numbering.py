@@ -21,7 +21,7 @@ _LARGEST = 10**6  # of the numbers in names; a larger one is a hash
 class Numbering(NamedTuple):
     """What the numbers in the names of pairs show."""
 
-    shown: Ints  # (pairs, 6 places, places): kinds of differences, then of sums; 0 where one is missing
+    shown: Ints  # (6 places, pairs, places): kinds of differences, then of sums; 0 where one is missing
     kinds: int  # how many
     templates: Ints  # of each pair
     several: int  # how many templates
@@ -30,24 +30,24 @@ class Numbering(NamedTuple):
     def only(self, chosen: Ints) -> Numbering:
         """Return the chosen pairs."""
         shown, kinds, templates, several, has = self
-        return Numbering(shown.take(chosen, axis=0), kinds, templates[chosen], several, has[chosen])
+        return Numbering(shown.take(chosen, axis=1), kinds, templates[chosen], several, has[chosen])
 
     def said(self, belief: Floats | None = None) -> Floats:
         """Return what numbers say: do they differ by what they differ by in pairs named alike?
 
         `belief` is how much each pair is believed, 0 to 1; None where all of them are.
         """
-        pairs, ways, places = self.shown.shape
+        ways, pairs, places = self.shown.shape
         if not self.shown.size:
             return np.full(pairs, np.log(0.3))
         p = np.ones((pairs, 1)) if belief is None else belief[:, None]
-        spread = None if belief is None else belief.repeat(ways * places)
+        spread = None if belief is None else np.tile(belief.repeat(places), ways)
         sums = np.bincount(self.shown.ravel(), spread, self.kinds).astype(float)
         sums[0] = -np.inf
         alike = sums.take(self.shown)
-        alike[:, ways // 2 :] *= FALLING
+        alike[ways // 2 :] *= FALLING
         everyone = np.bincount(self.templates, belief, self.several)[self.templates, None] - p
-        share = np.maximum((alike.max(axis=1) - p + 0.05) / (everyone + 0.5), 0)
+        share = np.maximum((alike.max(axis=0) - p + 0.05) / (everyone + 0.5), 0)
         said = (np.log(share + LEAST) * self.has).sum(1) / np.maximum(self.has.sum(1), 1)
         return np.asarray(np.where(self.has.any(1), said, np.log(0.3)))
 
@@ -77,7 +77,7 @@ def numbering(sources: list[Unit], targets: list[Unit], s: Ints, t: Ints) -> Num
     kinds, numbers = np.unique(kinds, return_inverse=True)
     shown = np.zeros(there.shape, dtype=np.int64)
     shown[there] = numbers + 1
-    shown = np.ascontiguousarray(shown.transpose(2, 0, 1))  # a few pairs are looked up at a time
+    shown = np.ascontiguousarray(shown.transpose(0, 2, 1))  # what is compared stands row by row
     return Numbering(shown, len(kinds) + 1, templates, len(pairs_of), np.ascontiguousarray(has.T))
 
 

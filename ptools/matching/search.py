@@ -330,13 +330,13 @@ def _reconsider(evidence: Evidence, end: Assignment, members: set[int]) -> Assig
     among = np.isin(pairs.target, list(members)) & ~taken[pairs.source]
     sure = certain_belief(pairs, kept) > 0
     pairs, among = pairs.only(among | sure), among[among | sure]
-    belief = np.where(among, 0.0, 1.0)
+    belief, asked = np.where(among, 0.0, 1.0), pairs.only(among)
+
+    def weights() -> Floats:
+        lean = evidence.concord.lean(belief, pairs.source, pairs.target)[among]
+        return evidence.weigh(belief, pairs, among) + LEAN * lean
+
     for sharpness in (0.6, 1.0, 1.0, 2.0):
-        weights = evidence.weigh(belief, pairs)
-        weights += LEAN * evidence.concord.lean(belief, pairs.source, pairs.target)
-        placed = consistent(evidence, pairs.only(among), weights[among], sharpness)
-        belief[among] = placed
-    weights = evidence.weigh(belief, pairs)
-    weights += LEAN * evidence.concord.lean(belief, pairs.source, pairs.target)
-    chosen = complete(evidence, kept | assign(evidence, pairs.only(among), weights[among]))
+        belief[among] = consistent(evidence, asked, weights(), sharpness)
+    chosen = complete(evidence, kept | assign(evidence, asked, weights()))
     return Assignment(chosen, score(evidence, evidence.pairs, chosen))

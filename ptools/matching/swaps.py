@@ -224,15 +224,21 @@ def glances(evidence: Evidence, chosen: dict[int, int], ways: list[Change]) -> l
     Each of the two is judged by all others, that stay where they are. In 26,515 changes of the shared
     pairs none of which this says more than 8 lost less than 2.6.
     """
+    two = [way if len(way) == 2 and way[0] == way[1][::-1] else [] for way in ways]
+    needed = np.zeros(evidence.shape, dtype=bool)
+    for (t, u), _ in filter(None, two):
+        needed[[[chosen[t]], [chosen[u]]], [t, u]] = True
     pairs = evidence.pairs
+    asked = needed[pairs.source, pairs.target]
     fits = np.full(evidence.shape, -np.inf)
-    fits[pairs.source, pairs.target] = evidence.weigh(certain_belief(pairs, chosen), pairs)
+    said = evidence.weigh(certain_belief(pairs, chosen), pairs, asked)
+    fits[pairs.source[asked], pairs.target[asked]] = said
 
     def glance(change: Change) -> float:
-        if len(change) != 2 or change[0] != change[1][::-1]:
+        if not change:
             return -np.inf
         t, u = change[0]
         s, r = chosen[t], chosen[u]
         return float(fits[s, t] + fits[r, u] - fits[r, t] - fits[s, u])
 
-    return [glance(change) for change in ways]
+    return [glance(change) for change in two]
