@@ -15,7 +15,7 @@ import numpy as np
 
 from ptools.matching.assignment import Assignment, certain_belief, in_order, places, score
 from ptools.matching.evidence import Evidence, table_ends
-from ptools.matching.forms import bare, left_over
+from ptools.matching.forms import bare, guessed, left_over, own
 from ptools.matching.names import likeness
 from ptools.matching.proof import proved
 from ptools.matching.result import Confidence
@@ -82,8 +82,8 @@ def _change_forms(evidence: Evidence, decision: Decision) -> None:
         source, target = evidence.sources[s], evidence.targets[t]
         shape = squeezed(target.shapes.get("weight", ()))
         square = len(shape) == 2 and shape[0] == shape[1]
-        if square and bare(source) != bare(target):
-            if decision.turned:
+        if square and own(source) != own(target):
+            if decision.turned and bare(source) != bare(target):
                 decision.turned.add(t)
             else:
                 decision.confidence[t] = "likely"
@@ -175,6 +175,10 @@ class View:
             sure = sure and self.order >= (0.998 if self.mean < -4.5 else 0)
             decision.confidence[t] = "certain" if sure else "likely"
             decision.reasons[t] = self._reason(t, unique, steady)
+            source, target = self.evidence.sources[s], self.evidence.targets[t]
+            if guessed(source, target) or guessed(target, source):
+                decision.confidence[t] = "likely"
+                decision.reasons[t] = "fused as query, key, value; they are registered otherwise"
 
     def _needed(self, t: int) -> float:
         """Return the lead that decides: less where the last words of both names are the same."""
@@ -200,7 +204,7 @@ class View:
         if self._in_step(t) and self._last_of_its_shapes(t):
             return False
         if unique:
-            return self.fit[t] < self.middle - 11 and not self._in_step(t)
+            return self.fit[t] < self.middle - 11 and not self._in_line(t)
         return not self._in_step(t) or (bool(self.sure) and self.fit[t] < -7.5)
 
     def _outside(self, t: int) -> bool:
@@ -209,12 +213,15 @@ class View:
         if s not in self.evidence.outer[0] or t not in self.evidence.outer[1]:
             return False
         ours, theirs = self.evidence.sources[s].path[:-1], self.evidence.targets[t].path[:-1]
-        return (not ours and not theirs) or any(
+        shared = any(
             self.evidence.sources[a].path[: len(ours)] == ours
             and self.evidence.targets[b].path[: len(theirs)] == theirs
             for b, a in self.chosen.items()
             if b != t
         )
+        if ours and theirs:
+            return shared
+        return not (ours or theirs) or not shared  # a head, and the only layer of a part for it
 
     def _counted(self, t: int) -> bool:
         """Is the order of numbers, against that of what could stand here instead, the same on both sides?"""
@@ -308,6 +315,13 @@ class View:
         """Does a neighbour of the target unit go to a neighbour of its source unit?"""
         s = self.chosen[t]
         return any(self.chosen.get(t + d) in (s - 1, s + 1) for d in (-1, 1))
+
+    def _in_line(self, t: int) -> bool:
+        """Do the nearest that have a counterpart, before it and after it, have theirs nearest as well?"""
+        here = [-1, *sorted(self.chosen), -1]
+        there = [-1, *sorted(self.used), -1]
+        at, from_ = here.index(t), there.index(self.chosen[t])
+        return all(self.chosen.get(here[at + d], -1) == there[from_ + d] for d in (-1, 1))
 
     def _class(self, t: int) -> list[int]:
         """Return every source unit that fits by shape."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
+from ptools.matching import biases
 from ptools.matching import copies as duplicates
 from ptools.matching.decide import Decision, decide
 from ptools.matching.evidence import Evidence
@@ -24,6 +26,30 @@ def solve(
     hints: list[tuple[str, str]],
 ) -> Match:
     """Return the match of two state_dicts; see `ptools.matching.match`."""
+    found = _solved(source, target, fixed, hints)
+    used = {*found.mapping.values()}.union(*(t.sources for t in found.transforms.values()))
+    busy = found.mapping.keys() | found.transforms.keys() | found.ambiguous.keys()
+    ours, theirs = biases.aside(
+        [unit for unit in units(source) if used.isdisjoint(unit.roles.values())],
+        [unit for unit in units(target) if busy.isdisjoint(unit.roles.values())],
+    )
+    if not ours and not theirs:
+        return found
+    again = _solved(
+        {key: shape for key, shape in source.items() if key not in ours},
+        {key: shape for key, shape in target.items() if key not in theirs},
+        fixed,
+        hints,
+    )
+    return replace(found, offers=found.offers | biases.offered(found, again, ours, theirs))
+
+
+def _solved(
+    source: Mapping[str, Shape],
+    target: Mapping[str, Shape],
+    fixed: dict[str, str],
+    hints: list[tuple[str, str]],
+) -> Match:
     spent = set(fixed.values())
     ours = units({key: shape for key, shape in source.items() if key not in spent})
     theirs = units({key: shape for key, shape in target.items() if key not in fixed})

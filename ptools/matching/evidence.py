@@ -224,7 +224,7 @@ def _look(unit: Unit) -> Hashable:
 def _parts(units: list[Unit]) -> frozenset[str]:
     """Return the words that the large parts are called by, encoder and decoder: some have them, some not."""
     counts = Counter(word for unit in units for word in unit.top)
-    return frozenset(word for word, n in counts.items() if 2 <= n < len(units))
+    return frozenset(word for word, n in counts.items() if n < len(units))
 
 
 def _likeness(source: Unit, target: Unit) -> float:

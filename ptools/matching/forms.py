@@ -6,6 +6,7 @@ done to the tensors. The evidence is in the shapes: a bias is as long as a layer
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ def _upright(units: list[Unit]) -> list[Unit]:
 def _turned(units: list[Unit]) -> set[int]:
     """Return the units whose matrix is stored as (in, out): its bias fits the columns only.
 
-    Of a square one its like in the smallest part around it tell.
+    Of a square one its bias tells where that is a row, (1, out), for x @ w + b; else its like in the
+    smallest part around it.
     """
     told: dict[tuple[str, ...], list[bool]] = defaultdict(list)
     found, square = set(), []
@@ -73,6 +75,8 @@ def _turned(units: list[Unit]) -> set[int]:
             continue
         if sizes[0] == sizes[1]:
             square.append(unit)
+            if unit.shapes["bias"] == (1, sizes[1]):
+                found.add(unit.index)
             continue
         columns = unit.shapes["bias"] == (sizes[1],)
         if columns:
@@ -98,29 +102,36 @@ def _fused(units: list[Unit], others: list[Unit], *, unequal: bool = False) -> l
     """
     here, there = Counter(u.signature for u in units), Counter(u.signature for u in others)
     instead: dict[int, list[Unit]] = {}
-    for names in _NAMES:
-        for parts in _side_by_side(units, names, unequal):
-            whole, rest = _whole(parts)
-            lacking = there[whole.signature] > here[whole.signature]
-            spare = here[parts[0].signature] > there[parts[0].signature]
-            if lacking and spare and not any(part.index in instead for part in parts):
-                first = min(parts, key=lambda part: part.index)
-                instead |= {part.index: [] for part in parts}
-                instead[first.index] = [whole, *rest]
+    for parts in _side_by_side(units, unequal):
+        whole, rest = _whole(parts)
+        lacking = there[whole.signature] > here[whole.signature]
+        spare = here[parts[0].signature] > there[parts[0].signature]
+        if lacking and spare and not any(part.index in instead for part in parts):
+            first = min(parts, key=lambda part: part.index)
+            instead |= {part.index: [] for part in parts}
+            instead[first.index] = [whole, *rest]
     return [new for unit in units for new in instead.get(unit.index, [unit])]
 
 
-def _side_by_side(units: list[Unit], names: tuple[str, ...], unequal: bool) -> Iterator[list[Unit]]:
-    """Yield units of one parent with equal weights, as many as `names`, in the order of these."""
+def _side_by_side(units: list[Unit], unequal: bool) -> Iterator[list[Unit]]:
+    """Yield units of one parent that may be one: query, key and value, or all that a list counts."""
     families: dict[object, list[Unit]] = defaultdict(list)
+    lists: dict[object, list[Unit]] = defaultdict(list)
     for unit in units:
         if len(squeezed(unit.shapes.get("weight", ()))) == 2:
             families[unit.path[:-1], unit.shapes["weight"]].append(unit)
-    for family in families.values():
-        if len(names) <= len(family) <= 6:
-            yield from _called(family, names)
-    if unequal and len(names) == 3:
-        yield from _grouped(units, names)
+        counted = re.fullmatch(r"([A-Za-z_]*)[0-9]+", unit.path[-1]) if unit.path else None
+        if counted and any(len(shape) > 1 for shape in unit.shapes.values()):
+            lists[unit.path[:-1], counted[1]].append(unit)
+    for names in _NAMES:
+        for family in families.values():
+            if len(names) <= len(family) <= 6:
+                yield from _called(family, names)
+        if unequal and len(names) == 3:
+            yield from _grouped(units, names)
+    for row in lists.values():
+        if len(row) > 1 and len({unit.signature for unit in row}) == 1:
+            yield row
 
 
 def _grouped(units: list[Unit], names: tuple[str, ...]) -> Iterator[list[Unit]]:
@@ -181,6 +192,16 @@ def _whole(parts: list[Unit]) -> tuple[Formed, list[Unit]]:
     return whole, rest
 
 
+def guessed(parts: Unit, whole: Unit) -> bool:
+    """Return whether the order of the parts of a matrix is that of their names, but not that of the file.
+
+    Most fuse query, key and value; some as they are registered. In `in_proj`, torch.nn knows one order.
+    """
+    order = [part.index for part in getattr(parts, "parts", ())]
+    known = whole.path and whole.path[-1].startswith("in_proj")
+    return order != sorted(order) and not getattr(whole, "parts", ()) and not known
+
+
 # -- what is left ----------------------------------------------------------------------------------
 
 
@@ -228,6 +249,11 @@ def over_pixels(source: Unit, target: Unit) -> bool:
 def bare(unit: Unit) -> bool:
     """Return whether a unit is a parameter of its own, not the weight of a module."""
     return list(unit.shapes) == ["weight"] and not unit.roles["weight"].endswith("weight")
+
+
+def own(unit: Unit) -> bool:
+    """Return whether a matrix is no weight of a module of torch: its author chose which way round it is."""
+    return unit.roles.get("weight", "weight").rpartition(".")[2] != "weight"
 
 
 # -- back to tensors -------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 channels   a first convolution for another number of input channels
 rows       a head for other classes: the rows of the classes that both have
 resize     position embeddings for another number of positions
+bias       a layer of which only one side has a bias: `ptools.matching.biases`
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from math import prod
 
+from ptools.matching.biases import lacking
 from ptools.matching.forms import over_pixels
 from ptools.matching.names import likeness
 from ptools.matching.result import Transform
@@ -39,10 +41,11 @@ def nearly(sources: list[Unit], targets: list[Unit]) -> dict[str, str]:
     as_large: dict[int, list[Unit]] = defaultdict(list)
     for source in sources:
         as_large[_size(source)].append(source)
+    alone = lacking(sources, targets)
     found: dict[str, str] = {}
     for target in targets:
         why, others = "", as_large.get(_size(target), [])
-        if any(_but_for_a_bias(source, target) for source in others):
+        if target.index in alone:
             having = "no bias" if "bias" in target.shapes else "a bias too"
             why = f"the source's has {having}: a module is loaded whole or not at all"
         elif any(over_pixels(source, target) for source in others):
@@ -53,12 +56,6 @@ def nearly(sources: list[Unit], targets: list[Unit]) -> dict[str, str]:
 
 def _size(unit: Unit) -> int:
     return prod(unit.shapes.get("weight", ()))
-
-
-def _but_for_a_bias(source: Unit, target: Unit) -> bool:
-    both = source.shapes.get("weight", ()), target.shapes.get("weight", ())
-    differ = {*source.shapes} ^ {*target.shapes}
-    return differ == {"bias"} and squeezed(both[0]) == squeezed(both[1]) and len(both[1]) > 1
 
 
 def _nearly(source: Unit, target: Unit) -> str:
@@ -83,6 +80,24 @@ def _nearly(source: Unit, target: Unit) -> str:
     if "pos" in "".join(target.tokens).lower() and len(squeezed(a)) == 2:
         return "resize"
     return "rows" if len(a) == 2 and differ == [0] else ""
+
+
+def head(sources: list[Unit], targets: list[Unit]) -> dict[int, int]:
+    """Return {target unit: source unit} of the one layer of both that differs in the number of classes."""
+    by_inputs: dict[int, list[Unit]] = defaultdict(list)
+    for source in sources:
+        by_inputs[_inputs(source)].append(source)
+    found = [
+        (target.index, source.index)
+        for target in targets
+        for source in by_inputs[_inputs(target)]
+        if _nearly(source, target) == "rows"
+    ]
+    return dict(found) if len(found) == 1 else {}
+
+
+def _inputs(unit: Unit) -> int:
+    return prod(unit.shapes.get("weight", ())[1:])
 
 
 def tied(targets: list[Unit], loaded: list[Unit]) -> dict[int, Unit]:

@@ -45,7 +45,7 @@ class Match:
     ambiguous    {target key: [candidate source keys]}: nothing but a person can decide
     unmatched    {target key: reason}
     offers       {target key: (op, (source keys))}: would fit after a step that loses or invents values
-                 ("channels", "resize", "rows"); never done unasked
+                 ("channels", "resize", "rows", "bias"); never done unasked
     unused       source keys that go nowhere
     verdict      complete: every target key is mapped, certainly or likely; partial: some are; ambiguous:
                  something is left to decide; different: these are two different networks

@@ -33,9 +33,18 @@ _STORED = [
     (re.compile(r"parametrizations\.(\w+)\.0\._u$"), r"\1_u"),
     (re.compile(r"parametrizations\.(\w+)\.0\._v$"), r"\1_v"),
 ]
-_PAIRS = [("weight", "bias"), ("w", "b"), ("alpha", "beta"), ("gamma", "beta"), ("scale", "shift")]
+_PAIRS = [
+    ("weight", "bias"),
+    ("w", "b"),
+    ("W", "b"),
+    ("W", "bias"),
+    ("w", "bias"),
+    ("alpha", "beta"),
+    ("gamma", "beta"),
+    ("scale", "shift"),
+]
 _PAIRED = re.compile(
-    r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|w|b|alpha|beta|gamma|scale|shift)(?:_(?P<after>\w+))?"
+    r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|W|w|b|alpha|beta|gamma|scale|shift)(?:_(?P<after>\w+))?"
 )
 _OWN_BIAS = re.compile(r"(\w+)_bias")
 COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
@@ -169,42 +178,41 @@ def _runs(path: tuple[str, ...], pattern: tuple[str, ...]) -> int:
 
 
 def _with_biases(units: list[Unit]) -> list[Unit]:
-    """Return the units with each bias that stands beside the module of its weight put into it."""
+    """Return the units with each bias that stands beside the matrix of its layer put into it."""
     below: dict[tuple[str, ...], list[Unit]] = {}
     for unit in units:
         for depth in range(1, len(unit.path)):
             below.setdefault(unit.path[:depth], []).append(unit)
     by_path = {unit.path: unit for unit in units}
     gone: set[int] = set()
-    for unit in units:
-        inside = below.get(unit.path, [])
-        named = _OWN_BIAS.fullmatch(unit.path[-1]) if unit.path else None
-        if named and list(unit.shapes) == ["weight"] and len(unit.shapes["weight"]) == 1:
-            module = by_path.get((*unit.path[:-1], named[1]))
-            if (
-                module is not None
-                and list(module.shapes) == ["weight"]
-                and len(shape := module.shapes["weight"]) > 1
-                and unit.shapes["weight"] == shape[:1]
-            ):
-                module.roles["bias"], module.shapes["bias"] = (
-                    unit.roles["weight"],
-                    unit.shapes["weight"],
-                )
-                gone.add(unit.index)
-        elif list(unit.shapes) == ["bias"]:
-            bare = [
+    for before, unit in zip([None, *units], units, strict=False):
+        if len(unit.shapes) != 1:
+            continue
+        ((role, shape),) = unit.shapes.items()
+        if role == "bias":  # beside the module that has the weight
+            fits = [
                 module
-                for module in inside
-                if list(module.shapes) == ["weight"]
-                and len(shape := module.shapes["weight"]) > 1
-                and (unit.shapes["bias"] in ((shape[0],), (shape[-1],)))
+                for module in below.get(unit.path, [])
+                if _bare_matrix(module, shape, both=True)
             ]
-            if len(bare) == 1:
-                bare[0].roles |= unit.roles
-                bare[0].shapes |= unit.shapes
-                gone.add(unit.index)
+        elif named := _OWN_BIAS.fullmatch(unit.path[-1]):
+            module = by_path.get((*unit.path[:-1], named[1]))
+            fits = [module] if module and _bare_matrix(module, shape) else []
+        else:  # two parameters of a list
+            listed = before and before.path[-1].isdigit() and unit.path[-1].isdigit()
+            beside = listed and before and before.path[:-1] == unit.path[:-1]
+            fits = [before] if beside and before and _bare_matrix(before, shape) else []
+        if len(fits) == 1:
+            fits[0].roles["bias"], fits[0].shapes["bias"] = unit.roles[role], shape
+            gone.add(unit.index)
     return [unit for unit in units if unit.index not in gone]
+
+
+def _bare_matrix(unit: Unit, bias: Shape, *, both: bool = False) -> bool:
+    """Return whether a unit is a matrix without a bias, of as many rows (or columns) as `bias` is long."""
+    if list(unit.shapes) != ["weight"] or len(shape := unit.shapes["weight"]) < 2:
+        return False
+    return bias == shape[:1] or (both and bias == shape[-1:])
 
 
 def ranks(units: list[Unit]) -> list[tuple[int, ...]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ptools.matching.biases import lacking, matrix
 from ptools.matching.evidence import Evidence
 from ptools.matching.forms import bare
+from ptools.matching.offers import head
 from ptools.matching.units import Unit, squeezed
 
 _COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
+_HALF = 0.5  # of the matrices of both sides: what else lacks may be buffers, noise, another normalization
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
 _TORN = 0.6  # of the blocks: in networks that share names, too many to be of one
@@ -31,7 +34,7 @@ class Whole:
             return self._small(covered)
         if self.mean < _TOLD and self.order < _ORDERED and theirs < 0.9:
             return "neither names nor order correspond"
-        if min(ours, theirs) < 0.9 and self._holes():
+        if min(ours, theirs) < 0.9 and self._holes(matrices=min(ours, theirs) > _HALF):
             return "blocks of both have layers that the other lacks"
         if self._inputs_differ():
             return "the first layers are of different kinds"
@@ -39,11 +42,11 @@ class Whole:
 
     def _small(self, covered: float) -> str:
         """Return why so few layers have a place, of matrices of which `covered` has one."""
-        lacking = self._but_for_a_bias()
-        used = [*self.used, *lacking.values()]
+        nearly = lacking(*self._left())
+        used = [*self.used, *nearly.values()]
         if _share([self.evidence.sources[s] for s in used], self.evidence.sources) >= _COVERED:
             return (
-                f"{len(lacking)} layers would fit, but only one side's have a bias: a module is "
+                f"{len(nearly)} layers would fit, but only one side's have a bias: a module is "
                 "loaded whole or not at all"
             )
         return f"only {covered:.0%} of the layers of the one have a place in the other"
@@ -68,24 +71,19 @@ class Whole:
             if bare(sources[s]) == bare(targets[t])
             or _weight(targets[t]) not in (ours if bare(sources[s]) else theirs)
         }
-        nearly = self._but_for_a_bias()
+        left = self._left()
+        nearly = lacking(*left) | head(*left)  # no layer is lacking
         return [
             (targets, set(both) | nearly.keys()),
             (sources, {*both.values(), *nearly.values()}),
         ]
 
-    def _but_for_a_bias(self) -> dict[int, int]:
-        """Return pairs of units left over on both sides of which only one has a bias: no layer is lacking."""
-        spare: dict[object, list[int]] = {}
-        for unit in self.evidence.sources:
-            if unit.index not in self.used and _matrix(unit):
-                spare.setdefault((_weight(unit), "bias" in unit.shapes), []).append(unit.index)
-        found = {}
-        for unit in self.evidence.targets:
-            others = spare.get((_weight(unit), "bias" not in unit.shapes))
-            if unit.index not in self.chosen and others:
-                found[unit.index] = others.pop(0)
-        return found
+    def _left(self) -> tuple[list[Unit], list[Unit]]:
+        """Return the units of both sides that have no counterpart."""
+        return (
+            [unit for unit in self.evidence.sources if unit.index not in self.used],
+            [unit for unit in self.evidence.targets if unit.index not in self.chosen],
+        )
 
     def _whole_part(self) -> bool:
         """Is a large part of one side, under one name, found whole on the other, where names agree?"""
@@ -105,9 +103,12 @@ class Whole:
                 return True
         return False
 
-    def _holes(self) -> bool:
-        """Are there blocks on both sides of which only a part is matched?"""
-        return all(broken(units, mapped) > 0.1 for units, mapped in self._matched())
+    def _holes(self, *, matrices: bool) -> bool:
+        """Are there blocks on both sides of which only a part is matched? Where `matrices`, of these only."""
+        return all(
+            broken([u for u in units if matrix(u) or not matrices], mapped) > 0.1
+            for units, mapped in self._matched()
+        )
 
     def _inputs_differ(self) -> bool:
         """Does one side begin with embeddings that the other lacks, and that with a convolution?"""
@@ -122,14 +123,10 @@ class Whole:
         )
 
 
-def _matrix(unit: Unit) -> bool:
-    return any(len(squeezed(shape)) >= 2 for shape in unit.shapes.values())
-
-
 def _share(some: list[Unit], units: list[Unit]) -> float:
     """Return how many of the matrices are among `some`; of all units where there is no matrix."""
-    whole = sum(map(_matrix, units))
-    return sum(map(_matrix, some)) / whole if whole else len(some) / max(1, len(units))
+    whole = sum(map(matrix, units))
+    return sum(map(matrix, some)) / whole if whole else len(some) / max(1, len(units))
 
 
 def _weight(unit: Unit) -> tuple[int, ...]:
@@ -154,7 +151,7 @@ def broken(units: list[Unit], mapped: set[int], *, numbered: bool = False) -> fl
 
 def _first_matrix(units: list[Unit]) -> Unit | None:
     modules = (u for u in units if u.roles.get("weight", "").endswith("weight"))
-    return next((unit for unit in modules if _matrix(unit)), None)
+    return next((unit for unit in modules if matrix(unit)), None)
 
 
 def _table(unit: Unit) -> bool:
