@@ -186,7 +186,7 @@ def _with_biases(units: list[Unit]) -> list[Unit]:
     by_path = {unit.path: unit for unit in units}
     gone: set[int] = set()
     for before, unit in zip([None, *units], units, strict=False):
-        if len(unit.shapes) != 1:
+        if len(unit.shapes) != 1 or not unit.path:
             continue
         ((role, shape),) = unit.shapes.items()
         if role == "bias":  # beside the module that has the weight

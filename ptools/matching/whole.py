@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from ptools.matching.biases import lacking, matrix
 from ptools.matching.evidence import Evidence
-from ptools.matching.forms import bare
+from ptools.matching.forms import bare, own
 from ptools.matching.offers import head
 from ptools.matching.units import Unit, squeezed
 
 _COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
-_HALF = 0.5  # of the matrices of both sides: what else lacks may be buffers, noise, another normalization
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
 _TORN = 0.6  # of the blocks: in networks that share names, too many to be of one
@@ -34,7 +33,7 @@ class Whole:
             return self._small(covered)
         if self.mean < _TOLD and self.order < _ORDERED and theirs < 0.9:
             return "neither names nor order correspond"
-        if min(ours, theirs) < 0.9 and self._holes(matrices=min(ours, theirs) > _HALF):
+        if min(ours, theirs) < 0.9 and self._holes():
             return "blocks of both have layers that the other lacks"
         if self._inputs_differ():
             return "the first layers are of different kinds"
@@ -103,10 +102,10 @@ class Whole:
                 return True
         return False
 
-    def _holes(self, *, matrices: bool) -> bool:
-        """Are there blocks on both sides of which only a part is matched? Where `matrices`, of these only."""
+    def _holes(self) -> bool:
+        """Are there blocks on both sides of which only a part is matched? A vector alone is no layer."""
         return all(
-            broken([u for u in units if matrix(u) or not matrices], mapped) > 0.1
+            broken([unit for unit in units if matrix(unit) or not own(unit)], mapped) > 0.1
             for units, mapped in self._matched()
         )
 
