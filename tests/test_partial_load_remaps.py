@@ -320,6 +320,63 @@ def test_what_would_invent_values_is_offered(place: Path, ptools: Run) -> None:
     assert torch.equal(new["fc.bias"][[0, 2]], old["fc.bias"][[7, 5]])
 
 
+class Stack(nn.Module):
+    """Convolutions, each with a normalization behind it; `bias` is that of the convolutions."""
+
+    def __init__(self, words: str, *, bias: bool) -> None:
+        super().__init__()
+        conv, bn, head = words.split()
+        for n, into in enumerate((3, 8, 8, 8)):
+            self.add_module(f"{conv}{n}", nn.Conv2d(into, 8, 3, bias=bias))
+            self.add_module(f"{bn}{n}", nn.BatchNorm2d(8))
+        self.add_module("up", nn.ConvTranspose2d(8, 4, 3, bias=bias))
+        self.add_module(head, nn.Conv2d(4, 5, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.children():
+            x = layer(x).relu()
+        return x
+
+
+def test_a_bias_that_only_one_side_has(place: Path, ptools: Run) -> None:
+    bare, full = Stack("conv bn head", bias=False), Stack("c norm fc", bias=True)
+    randomised(bare, 1), randomised(full, 2)
+    torch.save(bare.state_dict(), "bare.pth")
+    torch.save(full.state_dict(), "full.pth")
+    done = ptools("partial-load", "bare.pth", "full.pth")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "add --adapt bias" in done.stderr
+    assert not Path("full.loaded.pth").exists()
+    done = ptools("partial-load", "bare.pth", "full.pth", "--adapt", "bias", "--save-map", "m.json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert "zeros(up.weight)" in done.stdout
+    assert "Warning" not in done.stderr
+    full.load_state_dict(load("full.loaded.pth"))  # it computes what the other does
+    picture = torch.rand(1, 3, 16, 16)
+    assert torch.equal(full(picture), bare(picture))
+    done = ptools("partial-load", "bare.pth", "full.pth", "--map-file", "m.json", "-o", "again.pth")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert Path("again.pth").read_bytes() == Path("full.loaded.pth").read_bytes()
+    done = ptools("partial-load", "full.pth", "bare.pth", "--adapt", "bias")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert "5 biases of OLD have no place (c0.bias ...)" in done.stderr
+    assert torch.equal(load("bare.loaded.pth")["head.bias"], load("full.pth")["fc.bias"])
+
+
+def test_a_bias_that_only_one_side_has_in_a_script(place: Path, ptools: Run) -> None:
+    torch.save(Stack("conv bn head", bias=False).state_dict(), "bare.pth")
+    torch.save(Stack("c norm fc", bias=True).state_dict(), "full.pth")
+    done = ptools("partial-load", "bare.pth", "full.pth", "--adapt", "bias", "--emit-python")
+    scope: dict[str, Any] = {}
+    exec(done.stdout, scope)
+    made = scope["partial_load"](load("full.pth"))
+    ptools("partial-load", "bare.pth", "full.pth", "--adapt", "bias", "-o", "out.pth")
+    assert {k: v.tolist() for k, v in made.items()} == {
+        k: v.tolist() for k, v in load("out.pth").items()
+    }
+
+
 class Split(nn.Module):
     """Attention with a layer each for query, key and value."""
 

@@ -14,6 +14,7 @@ apply(op, tensors, shape)    the tensor; `why_not(op, shapes, shape)` says befor
     channels              another number of input channels, for the same expected response
     resize                position embeddings on another grid, bicubic; class tokens as they are
     rows                  rows of `base` replaced by those of the classes that both have
+    zeros                 a bias of zeros, for a layer of which only the target has one
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _SPLIT = re.compile(r"split0:([0-9]{1,9})/([0-9]{1,9})")
 
 def known(op: str) -> bool:
     """Return whether `op` is an operation of this module."""
-    if op in ("copy", "reshape", "cat0", "transpose", "transpose,cat1", "weight_norm", *LOSSY):
+    if op in ("copy", "reshape", "cat0", "transpose", "transpose,cat1", "weight_norm", "zeros", *LOSSY):
         return True
     match = _SPLIT.fullmatch(op.removeprefix("transpose,"))
     return match is not None and int(match[1]) < int(match[2])
@@ -79,6 +80,8 @@ def _shapes(op: str, shapes: Sequence[Shape], shape: Shape) -> list[Shape]:
         return [first]
     if op == "weight_norm":
         return [shapes[1]]
+    if op == "zeros":  # of a weight: the outputs are its rows, or where it is transposed its columns
+        return [first[:1], first[1:2]]
     if op == "channels":
         fits = len(first) == len(shape) >= 3 and first[0] == shape[0] and first[2:] == shape[2:]
         return [shape] if fits else []
@@ -139,6 +142,8 @@ def apply(
         return channels(first, shape[1])
     if op == "resize":
         return resize(first, shape)
+    if op == "zeros":
+        return first.new_zeros(shape)
     if op == "rows":
         assert base is not None
         return merge_rows(first, base, rows)

@@ -47,14 +47,15 @@ def offered(
 ) -> dict[str, Transform]:
     """Return {target key: ("bias", (source key,))} of what `again`, without biases, has more than `found`.
 
-    A bias that the source lacks is offered with the weight of its layer: it becomes zeros.
+    A bias that the source lacks is offered with the weight of its layer: it becomes zeros. Of what is
+    not certain nothing is offered.
     """
     taken = {*found.mapping.values()}.union(*(t.sources for t in found.transforms.values()))
     open_ = {
         key: old
         for key, old in again.mapping.items()
         if key not in found.mapping and key not in found.transforms and key not in found.ambiguous
-        if old not in taken
+        if old not in taken and again.confidence[key] == "certain"
     }
     if found.verdict != "different":  # the others have their place, or none
         modules = {key.rpartition(".")[0] for key in theirs}
@@ -65,12 +66,11 @@ def offered(
             if key.rpartition(".")[0] in modules or old.rpartition(".")[0] in sources
         }
     offers = {key: Transform("bias", (old,)) for key, old in open_.items()}
-    lost = {weight: bias for bias, weight in theirs.items()}
-    return offers | {
-        bias: Transform("bias", (open_[weight],))
-        for weight, bias in lost.items()
-        if weight in open_
-    }
+    biases = {weight: bias for bias, weight in ours.items()}
+    for bias, weight in theirs.items():
+        if weight in open_:
+            offers[bias] = Transform("bias", (biases.get(open_[weight], open_[weight]),))
+    return offers
 
 
 def matrix(unit: Unit) -> bool:

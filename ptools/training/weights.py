@@ -147,7 +147,8 @@ def _decide(source: Shapes, target: Shapes, *, accept_likely: bool) -> _Plan:
         return _Plan({n: Transform("copy", (n,)) for n in wanted if source[n] == target[n]})
     found = match(source, target)
     if found.verdict == "different":
-        return _Plan({}, different=next(iter(found.unmatched.values()), "nothing fits"))
+        why = next(iter(found.unmatched.values()), "nothing fits")
+        return _Plan({}, offers={k: t.op for k, t in found.offers.items()}, different=why)
     every = {name: Transform("copy", (old,)) for name, old in found.mapping.items()}
     every |= found.transforms
     sure = {name for name in every if found.confidence.get(name) == "certain"}
@@ -234,9 +235,11 @@ def _refuse(path: Path, plan: _Plan, loaded: Loaded) -> None:
         return
     look = f"ptools partial-load {path} --model ... --dry-run"
     if plan.different:
+        way = f"'{look}' shows the report"
+        if "bias" in plan.offers.values():
+            way = f"'ptools partial-load {path} --model ... --adapt bias' makes a file that fits"
         raise PtoolsError(
-            f"{path} and the model are different architectures ({plan.different}); "
-            f"'{look}' shows the report."
+            f"{path} and the model are different architectures ({plan.different}); {way}."
         )
     if plan.likely:
         raise PtoolsError(

@@ -33,9 +33,10 @@ def tell_loaded(loaded: Loaded) -> None:
     if loaded.ambiguous:
         names = _few(_modules(loaded.ambiguous))
         output.note(f"left: {names}: several tensors would fit; '{more}' shows them")
-    for name, op in loaded.offers.items():
-        if op in ("channels", "resize"):
-            output.note(f"left: {name}: would fit with 'ptools partial-load ... --adapt {op}'")
+    for op in ("channels", "resize", "bias"):
+        if some := [name for name, offer in loaded.offers.items() if offer == op]:
+            names = _few(_modules(some))
+            output.note(f"left: {names}: would fit with 'ptools partial-load ... --adapt {op}'")
 
 
 def tell_frozen(frozen: Frozen) -> None:

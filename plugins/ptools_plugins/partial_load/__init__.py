@@ -61,7 +61,7 @@ _OUT = FilePath(dir_okay=False)
 @click.option("--map-file", type=_FILE, help="Load what a saved map says, nothing else.")
 @click.option("--save-map", type=_OUT, help="Write the map, to review and edit.")
 @click.option(
-    "--adapt", type=click.Choice(["channels", "resize", "rows"]), multiple=True,
+    "--adapt", type=click.Choice(["channels", "resize", "rows", "bias"]), multiple=True,
     help="Do what invents or loses values.",
 )  # fmt: skip
 @click.option("--classes", type=(_FILE, _FILE), metavar="OLD.txt NEW.txt", help="For --adapt rows.")

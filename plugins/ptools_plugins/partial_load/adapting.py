@@ -29,8 +29,19 @@ def adapt(
         with_it = item.op == "copy" and item.target.rpartition(".")[0] in modules
         if item.op in asked or with_it:
             chosen = replace(item, confidence="given", reason=f"--adapt {item.op}")
+            if item.op == "bias":
+                copied = not why_not("copy", [source[item.sources[0]]], target[item.target])
+                chosen = replace(chosen, op="copy" if copied else "zeros")
             plan.add(_complete(chosen, source, target, classes))
     plan.settle(source, target)
+
+
+def lost_biases(plan: Plan, source: Shapes) -> list[str]:
+    """Return the biases of OLD that have no place, of layers whose weights were taken all the same."""
+    taken = [item for item in plan.items.values() if item.reason == "--adapt bias"]
+    used = {old for item in plan.items.values() for old in item.sources}
+    beside = {f"{item.sources[0].rpartition('.')[0]}.bias".lstrip(".") for item in taken}
+    return [key for key in source if key in beside and key not in used]
 
 
 def _complete(item: Item, source: Shapes, target: Shapes, classes: Classes | None) -> Item:

@@ -297,7 +297,7 @@ def _plan(found: Match, names: Mapping[str, str]) -> Plan:
         sources = tuple(names[old] for old in offer.sources)
         plan.offers[key] = Item(key, offer.op, sources, "likely", found.reasons.get(key, ""))
     if found.verdict == "different":
-        plan.items, plan.likely, plan.offers = {}, {}, {}
+        plan.items, plan.likely = {}, {}
         plan.unmatched = dict.fromkeys({*plan.unmatched, *moves}, "different architecture")
     return plan
 

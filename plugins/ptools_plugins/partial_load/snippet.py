@@ -200,6 +200,8 @@ def _made(item: Item, outcome: Outcome) -> str:
     olds = [f"old[{key!r}]" for key in item.sources]
     if item.op == "reshape":
         return olds[0]
+    if item.op == "zeros":
+        return f"{olds[0]}.new_zeros({shape})"
     if item.op == "channels":
         return _channels(olds[0], shapes[0][1], shape[1])
     if item.op == "weight_norm":

@@ -126,6 +126,11 @@ def decide(request: Request) -> Outcome:
         name = out.name if out else ""
         frozen = freeze.manifest(target, found.items, request.freeze, name)
         outcome.manifest, outcome.warnings = frozen
+    if lost := adapting.lost_biases(found, source.shapes):
+        outcome.warnings.append(
+            f"{len(lost)} biases of OLD have no place ({lost[0]} ...): what their layers give is "
+            "shifted until the normalization behind them, if any, is estimated anew."
+        )
     outcome.warnings += [
         f"{key} and {first} are one tensor in {target.name}, but get two different ones of OLD."
         for key, first in loaded.torn()
@@ -155,6 +160,11 @@ def _refusal(outcome: Outcome, request: Request) -> str | None:
     names = f"{request.old.name} and {outcome.target.name}"
     if found.items:
         return None
+    if any(item.op == "bias" for item in found.offers.values()):
+        return (
+            f"the layers of {names} correspond, but of some only one side has a bias, and a layer is "
+            "loaded whole or not at all: add --adapt bias to take their weights."
+        )
     if found.verdict == "different":
         return (
             f"{names} are different architectures: no consistent match of their "
