@@ -172,6 +172,7 @@ class View:
             proved = told and t in self._proved
             sure = ((unique or proved) and not outlier) or in_line
             sure = sure and self._undisputed(t) and not self._better_named(t)
+            sure = sure and not self._contested(t)
             sure = sure and self.order >= (0.998 if self.mean < -4.5 else 0)
             decision.confidence[t] = "certain" if sure else "likely"
             decision.reasons[t] = self._reason(t, unique, steady)
@@ -309,6 +310,17 @@ class View:
             other.path[:-1] == source.path[:-1]
             and likeness(other.last, name) > likeness(source.last, name) + 0.1
             for other in (self.evidence.sources[s] for s in self._class(t))
+        )
+
+    def _contested(self, t: int) -> bool:
+        """Is there another of its shapes right beside the target unit that has no counterpart?"""
+        target = self.evidence.targets[t]
+        around = {target.path[:-1], target.path}
+        return any(
+            other.index not in self.chosen
+            and other.signature == target.signature
+            and not around.isdisjoint({other.path[:-1], other.path})
+            for other in self.evidence.targets
         )
 
     def _in_step(self, t: int) -> bool:
