@@ -852,16 +852,17 @@ def test_the_shared_pairs(name: str, least: int, bad: int) -> None:
 
 @pytest.mark.slow
 def test_networks_that_two_authors_wrote() -> None:
-    """Names and shapes of 70 networks as two public repositories have them, `note` says which.
+    """Names and shapes of 115 networks as two public repositories have them, `note` says which.
 
     Those that were equal in function, and partial, transformed, ambiguous and different ones; what is
-    still wrong or asked is hourglass networks, tables of gates by their letters, biases of one side.
+    still wrong or asked is hourglass networks, tables of gates by their letters, biases of one side,
+    and which of two gates is w1, or that a matrix called qkv holds key, value, query.
     """
     with lzma.open(Path(__file__).parent / "data" / "pairs.jsonl.xz", "rt") as file:
         results = {pair["name"]: check(pair) for pair in map(json.loads, file)}
     assert sum(sure for _, _, sure in results.values()) == 0
-    assert sum(wrong > 0 for _, wrong, _ in results.values()) <= 6
-    assert sum(full for full, _, _ in results.values()) >= 142
+    assert sum(wrong > 0 for _, wrong, _ in results.values()) <= 7
+    assert sum(full for full, _, _ in results.values()) >= 184
 
 
 @pytest.mark.parametrize("kind", ["neg", "ambiguous"])
