@@ -75,6 +75,18 @@ def test_a_list_of_parameters_holds_weights_and_their_biases() -> None:
     assert match(target, source).mapping == {old: new for new, old in right.items()}
 
 
+def test_a_norm_behind_a_layer_without_a_bias_is_no_bias_of_it() -> None:
+    """Sequential(Linear(bias=False), RMSNorm): two modules, of one tensor each."""
+    source: State = {"embed.weight": (90, 16)}
+    for i in range(3):
+        source |= linear(f"up.{2 * i}", 16, 16, bias=False) | {f"up.{2 * i + 1}.weight": (16,)}
+    target = {key.replace("up", "layers"): shape for key, shape in source.items()}
+    del target["layers.5.weight"]
+    found = match(source, target)
+    assert set(found.mapping) == set(target)
+    assert found.confidence["layers.4.weight"] == "certain"
+
+
 # -- order and orientation -------------------------------------------------------------------------------
 
 

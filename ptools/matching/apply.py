@@ -37,7 +37,16 @@ _SPLIT = re.compile(r"split0:([0-9]{1,9})/([0-9]{1,9})")
 
 def known(op: str) -> bool:
     """Return whether `op` is an operation of this module."""
-    if op in ("copy", "reshape", "cat0", "transpose", "transpose,cat1", "weight_norm", "zeros", *LOSSY):
+    if op in (
+        "copy",
+        "reshape",
+        "cat0",
+        "transpose",
+        "transpose,cat1",
+        "weight_norm",
+        "zeros",
+        *LOSSY,
+    ):
         return True
     match = _SPLIT.fullmatch(op.removeprefix("transpose,"))
     return match is not None and int(match[1]) < int(match[2])
@@ -80,7 +89,9 @@ def _shapes(op: str, shapes: Sequence[Shape], shape: Shape) -> list[Shape]:
         return [first]
     if op == "weight_norm":
         return [shapes[1]]
-    if op == "zeros":  # of a weight: the outputs are its rows, or where it is transposed its columns
+    if (
+        op == "zeros"
+    ):  # of a weight: the outputs are its rows, or where it is transposed its columns
         return [first[:1], first[1:2]]
     if op == "channels":
         fits = len(first) == len(shape) >= 3 and first[0] == shape[0] and first[2:] == shape[2:]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from ptools.matching.keys import squeezed
 from ptools.matching.result import Match, Transform
-from ptools.matching.units import Unit, squeezed
+from ptools.matching.units import Unit
 
 
 def lacking(sources: Iterable[Unit], targets: Iterable[Unit]) -> dict[int, int]:

@@ -7,20 +7,19 @@ it went elsewhere: where nothing would, a person decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, median
 
 import numpy as np
 
 from ptools.matching.assignment import Assignment, certain_belief, in_order, places, score
+from ptools.matching.decision import Decision, change_forms
 from ptools.matching.evidence import Evidence, table_ends
-from ptools.matching.forms import bare, guessed, left_over, own
+from ptools.matching.forms import guessed
 from ptools.matching.names import likeness
 from ptools.matching.proof import proved
-from ptools.matching.result import Confidence
 from ptools.matching.swaps import AGAINST, CLEAR, changes, glances, swapped
-from ptools.matching.units import squeezed
+from ptools.matching.units import Unit
 from ptools.matching.untold import Untold
 from ptools.matching.whole import Whole
 
@@ -28,20 +27,6 @@ _LEAST, _UNORDERED = 1.0, 2.5  # the lead that decides: with and without an orde
 _TOLD = -6.0  # a mean fit above: the names of the two sides correspond
 _NEARLY_TOLD, _APART = -8.0, 4.0  # below: what has this lead is told apart all the same
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
-
-
-@dataclass
-class Decision:
-    """What becomes of each target unit."""
-
-    chosen: dict[int, int] = field(default_factory=dict)
-    confidence: dict[int, Confidence] = field(default_factory=dict)
-    ambiguous: dict[int, list[int]] = field(default_factory=dict)
-    reasons: dict[int, str] = field(default_factory=dict)
-    turned: set[int] = field(
-        default_factory=set
-    )  # target units whose matrix is stored as (in, out)
-    different: str = ""  # why these are two different networks
 
 
 def decide(evidence: Evidence, ends: list[Assignment], sure: dict[int, int]) -> Decision:
@@ -60,34 +45,8 @@ def decide(evidence: Evidence, ends: list[Assignment], sure: dict[int, int]) -> 
             decision.reasons[t] = "the same name"
         else:
             view.settle(t, decision)
-    _change_forms(evidence, decision)
+    change_forms(evidence, decision)
     return decision
-
-
-def _change_forms(evidence: Evidence, decision: Decision) -> None:
-    """Add what fits after a change of form, and turn the square matrices as their like are."""
-    used = set(decision.chosen.values())
-    sources = [s for s in evidence.sources if s.index not in used]
-    targets = [
-        t
-        for t in evidence.targets
-        if t.index not in decision.chosen and t.index not in decision.ambiguous
-    ]
-    for s, t, turned in left_over(sources, targets):
-        decision.chosen[t], decision.confidence[t] = s, "certain"
-        decision.reasons[t] = "the only ones that fit after a change of form"
-        if turned:
-            decision.turned.add(t)
-    for t, s in decision.chosen.items():
-        source, target = evidence.sources[s], evidence.targets[t]
-        shape = squeezed(target.shapes.get("weight", ()))
-        square = len(shape) == 2 and shape[0] == shape[1]
-        if square and own(source) != own(target):
-            if decision.turned and bare(source) != bare(target):
-                decision.turned.add(t)
-            else:
-                decision.confidence[t] = "likely"
-                decision.reasons[t] = "square: it may be stored the other way round"
 
 
 class View:
@@ -317,11 +276,15 @@ class View:
         target = self.evidence.targets[t]
         around = {target.path[:-1], target.path}
         return any(
-            other.index not in self.chosen
-            and other.signature == target.signature
+            other.signature == target.signature
             and not around.isdisjoint({other.path[:-1], other.path})
-            for other in self.evidence.targets
+            for other in self._empty
         )
+
+    @cached_property
+    def _empty(self) -> list[Unit]:
+        """Return the target units that have no counterpart."""
+        return [unit for unit in self.evidence.targets if unit.index not in self.chosen]
 
     def _in_step(self, t: int) -> bool:
         """Does a neighbour of the target unit go to a neighbour of its source unit?"""

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from ptools.matching import biases
 from ptools.matching import copies as duplicates
-from ptools.matching.decide import Decision, decide
+from ptools.matching.decide import decide
+from ptools.matching.decision import Decision
 from ptools.matching.evidence import Evidence
 from ptools.matching.exact import disputed, same_names
 from ptools.matching.forms import common_forms, copies

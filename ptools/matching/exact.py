@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from ptools.matching.units import Unit, squeezed
+from ptools.matching.keys import squeezed
+from ptools.matching.units import Unit
 
 Path = tuple[str, ...]
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
+from ptools.matching.keys import squeezed
 from ptools.matching.names import likeness
 from ptools.matching.result import Shape
-from ptools.matching.units import COUNTER, Unit, renumbered, squeezed
+from ptools.matching.units import COUNTER, Unit, renumbered
 
 _NAMES = (("query", "key", "value"), ("key", "value"))
 

@@ -13,9 +13,10 @@ from math import prod
 
 from ptools.matching.biases import lacking
 from ptools.matching.forms import over_pixels
+from ptools.matching.keys import squeezed
 from ptools.matching.names import likeness
 from ptools.matching.result import Transform
-from ptools.matching.units import COUNTER, Unit, squeezed
+from ptools.matching.units import COUNTER, Unit
 
 
 def offers(sources: list[Unit], targets: list[Unit]) -> dict[str, Transform]:

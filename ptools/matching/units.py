@@ -11,48 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
+from ptools.matching.keys import affine, belongs, families, squeezed
 from ptools.matching.names import TOKEN
 from ptools.matching.result import Shape
 from ptools.matching.spelling import spelled
 
-# the words of torch.nn for the tensors of one module
-_ROLES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-# and the same by the words of others
-_STATISTICS = {
-    "moving_mean": "running_mean",
-    "moving_var": "running_var",
-    "moving_variance": "running_var",
-    "stored_mean": "running_mean",
-    "stored_var": "running_var",
-}
-# old and new ways of storing the same thing (torch.nn.utils, torch.nn.utils.parametrizations)
-_STORED = [
-    (re.compile(r"parametrizations\.(\w+)\.original0$"), r"\1_g"),
-    (re.compile(r"parametrizations\.(\w+)\.original1$"), r"\1_v"),
-    (re.compile(r"parametrizations\.(\w+)\.original$"), r"\1_orig"),
-    (re.compile(r"parametrizations\.(\w+)\.0\._u$"), r"\1_u"),
-    (re.compile(r"parametrizations\.(\w+)\.0\._v$"), r"\1_v"),
-]
-_PAIRS = [
-    ("weight", "bias"),
-    ("w", "b"),
-    ("W", "b"),
-    ("W", "bias"),
-    ("w", "bias"),
-    ("alpha", "beta"),
-    ("gamma", "beta"),
-    ("scale", "shift"),
-]
-_PAIRED = re.compile(
-    r"(?:(?P<before>\w+)_)?(?P<role>weight|bias|W|w|b|alpha|beta|gamma|scale|shift)(?:_(?P<after>\w+))?"
-)
 _OWN_BIAS = re.compile(r"(\w+)_bias")
 COUNTER = "num_batches_tracked"  # old checkpoints lack it; its absence is no difference
-
-
-def squeezed(shape: Shape) -> Shape:
-    """Return `shape` without its sizes of 1: a 1x1 convolution and a Linear hold the same values."""
-    return tuple(size for size in shape if size != 1)
 
 
 @dataclass(eq=False)
@@ -111,10 +76,10 @@ class Unit:
 
 def units(state: Mapping[str, Shape]) -> list[Unit]:
     """Return the units of a state_dict in registration order."""
-    families, affine = _families(state), _affine(state)
+    known, special = families(state), affine(state)
     found: dict[tuple[str, ...], Unit] = {}
     for key, shape in state.items():
-        path, role = affine.get(key) or _place(key, families)
+        path, role = special.get(key) or belongs(key, known)
         if path in found and role in found[path].roles:
             path = (*path, key)  # a module and a parameter of one name
         unit = found.setdefault(path, Unit(path, len(found)))
@@ -198,14 +163,18 @@ def _with_biases(units: list[Unit]) -> list[Unit]:
         elif named := _OWN_BIAS.fullmatch(unit.path[-1]):
             module = by_path.get((*unit.path[:-1], named[1]))
             fits = [module] if module and _bare_matrix(module, shape) else []
-        else:  # two parameters of a list
-            listed = before and before.path[-1].isdigit() and unit.path[-1].isdigit()
-            beside = listed and before and before.path[:-1] == unit.path[:-1]
-            fits = [before] if beside and before and _bare_matrix(before, shape) else []
+        else:
+            beside = before and _listed(before) and _listed(unit) and _bare_matrix(before, shape)
+            fits = [before] if before and beside and before.path[:-1] == unit.path[:-1] else []
         if len(fits) == 1:
             fits[0].roles["bias"], fits[0].shapes["bias"] = unit.roles[role], shape
             gone.add(unit.index)
     return [unit for unit in units if unit.index not in gone]
+
+
+def _listed(unit: Unit) -> bool:
+    """Return whether a unit is one of the parameters of a list."""
+    return unit.path[-1].isdigit() and unit.roles.get("weight") == ".".join(unit.path)
 
 
 def _bare_matrix(unit: Unit, bias: Shape, *, both: bool = False) -> bool:
@@ -293,64 +262,3 @@ def counted(units: list[Unit]) -> list[Unit]:
     ]
     places = sorted(range(len(units)), key=lambda i: keys[i])
     return renumbered([units[i] for i in places])
-
-
-def _families(state: Mapping[str, Shape]) -> dict[str, set[str]]:
-    """Return {path of a module: the names of its own tensors}."""
-    families: dict[str, set[str]] = {}
-    for key in state:
-        path, _, leaf = _modern(key).rpartition(".")
-        families.setdefault(path, set()).add(leaf)
-    return families
-
-
-def _affine(state: Mapping[str, Shape]) -> dict[str, tuple[tuple[str, ...], str]]:
-    """Return the places of scale and offset of normalisations that call them by names of their own.
-
-    They are the only two tensors of a module without modules, vectors of one length; the first is the
-    scale.
-    """
-    modules: dict[str, list[str]] = {}
-    for key in state:
-        modules.setdefault(key.rpartition(".")[0], []).append(key)
-    inner = {path.rpartition(".")[0] for path in modules}
-    found = {}
-    for path, keys in modules.items():
-        shapes = {tuple(state[key]) for key in keys}
-        leaves = [key.rpartition(".")[2] for key in keys]
-        vectors = len(keys) == 2 and len(shapes) == 1 and len(squeezed(next(iter(shapes)))) == 1
-        if vectors and path and path not in inner and "weight" not in leaves:
-            last = [leaf in ("bias", "beta", "offset", "shift") for leaf in leaves]
-            scale, offset = reversed(keys) if last == [True, False] else keys
-            place = tuple(path.split("."))
-            found[scale], found[offset] = (place, "weight"), (place, "bias")
-    return found
-
-
-def _modern(key: str) -> str:
-    for pattern, plain in _STORED:
-        key = pattern.sub(plain, key)
-    return key
-
-
-def _place(key: str, families: dict[str, set[str]]) -> tuple[tuple[str, ...], str]:
-    """Return the path of the unit that a key belongs to, and its role there."""
-    path, _, leaf = _modern(key).rpartition(".")
-    parts = tuple(path.split(".")) if path else ()
-    own = families[path]
-    if leaf in _ROLES:
-        return parts, leaf
-    if leaf in _STATISTICS:
-        return parts, _STATISTICS[leaf]
-    if leaf == "weight_orig" and own.isdisjoint({"weight_u", "weight_mask"}):
-        return parts, "weight"  # a parametrization that keeps nothing else
-    if leaf in ("weight_g", "weight_v", "weight_orig", "weight_u"):
-        return parts, leaf
-    pair = _PAIRED.fullmatch(leaf)
-    if pair and (pair["before"] or pair["after"]):
-        name = "_".join(filter(None, (pair["before"], pair["after"])))
-        start, end = pair.span("role")
-        for both in _PAIRS:
-            if pair["role"] in both and {leaf[:start] + role + leaf[end:] for role in both} <= own:
-                return (*parts, name), "weight" if pair["role"] == both[0] else "bias"
-    return (*parts, leaf), "weight"

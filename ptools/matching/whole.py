@@ -5,8 +5,9 @@ from __future__ import annotations
 from ptools.matching.biases import lacking, matrix
 from ptools.matching.evidence import Evidence
 from ptools.matching.forms import bare, own
+from ptools.matching.keys import squeezed
 from ptools.matching.offers import head
-from ptools.matching.units import Unit, squeezed
+from ptools.matching.units import Unit
 
 _COVERED = 0.7  # of the matrices of one side, in networks of which one is a part of the other
 _ORDERED = 0.8  # of the neighbours that stay neighbours: both sides are registered alike
