@@ -865,6 +865,32 @@ def test_networks_that_two_authors_wrote() -> None:
     assert sum(full for full, _, _ in results.values()) >= 184
 
 
+def test_what_all_names_begin_with_changes_nothing() -> None:
+    """An encoder, out of a network of encoder and decoder that DataParallel saved: module.net. before all."""
+    with lzma.open(Path(__file__).parent / "data" / "pairs.jsonl.xz", "rt") as file:
+        names = map(json.loads, file)
+        pair = next(one for one in names if one["name"].startswith("pt_transformer_encoder__anno"))
+    source, target = (
+        {key: tuple(shape) for key, shape, _ in pair[side]} for side in ("src", "tgt")
+    )
+    found = match(source, target)
+    behind = match({f"module.net.{key}": shape for key, shape in source.items()}, target)
+    assert len(found.mapping) > 50
+    assert behind.mapping == {key: f"module.net.{old}" for key, old in found.mapping.items()}
+    assert behind.confidence == found.confidence
+    assert [f"module.net.{rule.source}" for rule in found.rules] == [
+        rule.source for rule in behind.rules
+    ]
+    hinted = match(
+        {f"module.net.{key}": shape for key, shape in source.items()},
+        target,
+        hints=[("layers", "module.net.decoder.layers")],
+    )
+    olds = [old for key, old in hinted.mapping.items() if key.startswith("layers.")]
+    assert olds
+    assert all(old.startswith("module.net.decoder.layers.") for old in olds)
+
+
 @pytest.mark.parametrize("kind", ["neg", "ambiguous"])
 def test_nothing_is_written_where_nothing_is_decided(kind: str) -> None:
     for pair in pairs("hard.jsonl.gz"):

@@ -104,6 +104,14 @@ def test_weight_norm_is_what_torch_computes() -> None:
         torch.testing.assert_close(made, layer.weight)
 
 
+def test_zeros_are_the_bias_of_a_layer() -> None:
+    made = apply("zeros", [numbers(8, 3, 5, 5).half()], (8,))
+    assert (made.tolist(), made.dtype) == ([0] * 8, torch.float16)
+    assert apply("zeros", [numbers(8, 3, 5, 5)], (3,)).tolist() == [0] * 3  # transposed
+    assert known("zeros")
+    assert why_not("zeros", [(8, 3, 5, 5)], (5,)) == "8 does not fit 5"
+
+
 @pytest.mark.parametrize(("before", "after"), [(3, 1), (3, 4), (3, 6), (1, 3), (4, 3), (3, 2)])
 def test_another_number_of_channels_answers_a_grey_image_as_before(before: int, after: int) -> None:
     weight = numbers(8, before, 3, 3).double()

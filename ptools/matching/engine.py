@@ -15,6 +15,7 @@ from ptools.matching.evidence import Evidence
 from ptools.matching.exact import disputed, same_names
 from ptools.matching.forms import common_forms, copies
 from ptools.matching.offers import nearly, offers, tied
+from ptools.matching.prefixes import Path, below, prefixes, without
 from ptools.matching.result import Confidence, Match, Rule, Shape, Transform, Verdict
 from ptools.matching.search import search
 from ptools.matching.units import COUNTER, Unit, counted, units
@@ -58,21 +59,22 @@ def _solved(
         counted(side) if _alphabetical(state) else side
         for side, state in ((ours, source), (theirs, target))
     )
-    found = duplicates.find(*common_forms(ours, theirs), [there for _, there in hints])
+    before, after = prefixes(ours, theirs)
+    ours, theirs = without(ours, before), without(theirs, after)
+    known = [(below(after, _parts(here)), below(before, _parts(there))) for here, there in hints]
+    found = duplicates.find(*common_forms(ours, theirs), [".".join(there) for _, there in known])
     once = found.without_others(ours) if found else ours
     registered = not (_alphabetical(source) or _alphabetical(target))
     evidence = Evidence(*common_forms(once, theirs), registered=registered)
-    for here, there in hints:
-        evidence.hint(
-            tuple(here.split(".")) if here else (), tuple(there.split(".")) if there else ()
-        )
+    for here, there in known:
+        evidence.hint(here, there)
     sure = same_names(evidence.sources, evidence.targets)
     evidence.disputed = list(disputed(sure, evidence.sources, evidence.targets))
     for t in {t for family in evidence.disputed for t in family} & sure.keys():
         del sure[t]
     evidence.settle(sure)
     decision = decide(evidence, search(evidence), sure)
-    answer = Answer(evidence, decision)
+    answer = Answer(evidence, decision, (before, after))
     if found and found.decided != "certain":
         answer.ask(found, ours)
     answer.give(fixed)
@@ -91,8 +93,8 @@ def _alphabetical(state: Mapping[str, Shape]) -> bool:
 class Answer:
     """A decision about units, told of keys."""
 
-    def __init__(self, evidence: Evidence, decision: Decision) -> None:
-        self.evidence, self.decision = evidence, decision
+    def __init__(self, evidence: Evidence, decision: Decision, prefixes: tuple[Path, Path]) -> None:
+        self.evidence, self.decision, self.prefixes = evidence, decision, prefixes
         self.mapping: dict[str, str] = {}
         self.transforms: dict[str, Transform] = {}
         self.confidence: dict[str, Confidence] = {}
@@ -162,8 +164,9 @@ class Answer:
 
     def _rules(self) -> list[Rule]:
         """Return the renamings, numbers left open, with how many modules follow each."""
+        before, after = self.prefixes
         counts = Counter(
-            (_open(self.evidence.sources[s]), _open(self.evidence.targets[t]))
+            (_open(before, self.evidence.sources[s]), _open(after, self.evidence.targets[t]))
             for t, s in self.decision.chosen.items()
         )
         return [
@@ -202,9 +205,13 @@ class Answer:
         return "complete" if all(key.endswith(COUNTER) for key in unmatched) else "partial"
 
 
-def _open(unit: Unit) -> str:
+def _parts(name: str) -> Path:
+    return tuple(name.split(".")) if name else ()
+
+
+def _open(prefix: Path, unit: Unit) -> str:
     """Return the name of a unit with {} for its numbers."""
-    return re.sub(r"[0-9]+", "{}", ".".join(unit.path))
+    return re.sub(r"[0-9]+", "{}", ".".join((*prefix, *unit.path)))
 
 
 def _keys(unit: Unit) -> list[str]:
