@@ -320,7 +320,27 @@ def test_what_is_left_is_told_with_the_next_step(ptools: Run) -> None:
     first, *said = done.stderr.splitlines()
     assert first.startswith("loaded 14/18 tensors (")
     assert first.endswith(" from colours.pth; new: stem.0, fc")
-    assert any("stem.0.weight: would fit" in line and "--adapt channels" in line for line in said)
+    assert any("left: stem.0: would fit" in line and "--adapt channels" in line for line in said)
+
+
+def test_a_bias_that_only_one_side_has_is_told_with_the_next_step(ptools: Run) -> None:
+    """Other names, and convolutions without a bias: partial-load makes a file that fits, if asked to."""
+    state = {
+        f"{NAMES[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": value
+        for key, value in net().state_dict().items()
+        if key not in ("stem.0.bias", "deep.0.bias", "top.bias")
+    }
+    torch.save(state, "bare.pth")
+    done = ptools("finetune", "--model", "net.py:Net", "--weights", "bare.pth", "--epochs", "1")
+    assert done.exit_code == 1
+    assert "ptools partial-load bare.pth --model ... --adapt bias" in done.stderr
+    done = ptools(
+        "partial-load", "bare.pth", "fits.pth", "--model", "net.py:Net", "--adapt", "bias"
+    )
+    assert done.exit_code == 0, done.stdout + done.stderr
+    done = ptools("finetune", "--model", "net.py:Net", "--weights", "fits.pth", "--epochs", "1")
+    assert done.exit_code == 0, done.stderr
+    assert "loaded 18/18 tensors" in done.stderr
 
 
 # -- what is frozen --------------------------------------------------------------------------------
