@@ -123,6 +123,11 @@ def test_a_row_for_a_bias_tells_how_a_square_matrix_is_stored() -> None:
     found = match(source, target)
     assert found.transforms["word_weight"] == Transform("transpose", ("attention.weight",))
     assert found.confidence["word_weight"] == "likely"
+    target = {
+        "attention.parametrizations.weight.original": (40, 40),
+        "attention.bias": (40,),
+    } | rest
+    assert match(source, target).confidence["attention.bias"] == "certain"  # a module of torch
     target = {"word_weight": (40, 40), "word_bias": (40,)} | rest  # it may be either
     assert match(source, target).confidence["word_weight"] == "likely"
 

@@ -74,7 +74,7 @@ def _solved(
         del sure[t]
     evidence.settle(sure)
     decision = decide(evidence, search(evidence), sure)
-    answer = Answer(evidence, decision, (before, after))
+    answer = Answer(evidence, decision, before, after)
     if found and found.decided != "certain":
         answer.ask(found, ours)
     answer.give(fixed)
@@ -93,8 +93,9 @@ def _alphabetical(state: Mapping[str, Shape]) -> bool:
 class Answer:
     """A decision about units, told of keys."""
 
-    def __init__(self, evidence: Evidence, decision: Decision, prefixes: tuple[Path, Path]) -> None:
-        self.evidence, self.decision, self.prefixes = evidence, decision, prefixes
+    def __init__(self, evidence: Evidence, decision: Decision, before: Path, after: Path) -> None:
+        self.evidence, self.decision = evidence, decision
+        self.before, self.after = before, after  # what all names of the two sides begin with
         self.mapping: dict[str, str] = {}
         self.transforms: dict[str, Transform] = {}
         self.confidence: dict[str, Confidence] = {}
@@ -164,9 +165,11 @@ class Answer:
 
     def _rules(self) -> list[Rule]:
         """Return the renamings, numbers left open, with how many modules follow each."""
-        before, after = self.prefixes
         counts = Counter(
-            (_open(before, self.evidence.sources[s]), _open(after, self.evidence.targets[t]))
+            (
+                _open(self.before, self.evidence.sources[s]),
+                _open(self.after, self.evidence.targets[t]),
+            )
             for t, s in self.decision.chosen.items()
         )
         return [

@@ -254,7 +254,8 @@ def bare(unit: Unit) -> bool:
 
 def own(unit: Unit) -> bool:
     """Return whether a matrix is no weight of a module of torch: its author chose which way round it is."""
-    return unit.roles.get("weight", "weight").rpartition(".")[2] != "weight"
+    leaf = unit.roles.get("weight", "weight").rpartition(".")[2]
+    return leaf not in ("weight", "weight_orig", "original")  # of a parametrization
 
 
 # -- back to tensors -------------------------------------------------------------------------------
