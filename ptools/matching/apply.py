@@ -89,9 +89,7 @@ def _shapes(op: str, shapes: Sequence[Shape], shape: Shape) -> list[Shape]:
         return [first]
     if op == "weight_norm":
         return [shapes[1]]
-    if (
-        op == "zeros"
-    ):  # of a weight: the outputs are its rows, or where it is transposed its columns
+    if op == "zeros":  # as many as the weight has rows; where it is transposed, columns
         return [first[:1], first[1:2]]
     if op == "channels":
         fits = len(first) == len(shape) >= 3 and first[0] == shape[0] and first[2:] == shape[2:]

@@ -160,12 +160,12 @@ def _refusal(outcome: Outcome, request: Request) -> str | None:
     names = f"{request.old.name} and {outcome.target.name}"
     if found.items:
         return None
-    if any(item.op == "bias" for item in found.offers.values()):
-        return (
-            f"the layers of {names} correspond, but of some only one side has a bias, and a layer is "
-            "loaded whole or not at all: add --adapt bias to take their weights."
-        )
     if found.verdict == "different":
+        if any(item.op == "bias" for item in found.offers.values()):
+            return (
+                f"the layers of {names} correspond, but of some only one side has a bias, and a "
+                "layer is loaded whole or not at all: add --adapt bias to take their weights."
+            )
         return (
             f"{names} are different architectures: no consistent match of their "
             f"{len(outcome.source.shapes)} and {counts['tensors']} tensors; "
