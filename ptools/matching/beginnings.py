@@ -60,4 +60,4 @@ def order_alone(evidence: Evidence) -> Assignment:
     table[pairs.source, pairs.target] = 2.0
     chosen = {j: i for path in chains(table, most=2) for i, j in path}
     chosen = complete(evidence, chosen)
-    return Assignment(chosen, score(evidence, pairs, chosen), along=True)
+    return Assignment(chosen, score(evidence, chosen), along=True)

@@ -12,7 +12,7 @@ from statistics import fmean, median
 
 import numpy as np
 
-from ptools.matching.assignment import Assignment, certain_belief, in_order, places, score
+from ptools.matching.assignment import Assignment, Near, certain_belief, in_order, places
 from ptools.matching.decision import Decision, change_forms
 from ptools.matching.evidence import Evidence, table_ends
 from ptools.matching.forms import guessed
@@ -75,16 +75,15 @@ class View:
 
     def _margins(self) -> tuple[dict[int, float], dict[int, set[int]]]:
         """Return, per target unit, the loss of the best change of places, and what it could get instead."""
-        base = score(self.evidence, self.pairs, self.chosen)
+        near = Near(self.evidence, self.ends[0])
         margin: dict[int, float] = {}
         others: dict[int, set[int]] = {}
-        self.evidence.around(places(self.evidence, self.chosen))
         ways = changes(self.evidence, self.chosen, nearby=True)
         for change, seen in zip(ways, glances(self.evidence, self.chosen, ways), strict=True):
             loss = seen
             if seen < CLEAR:
                 other = swapped(self.chosen, change)
-                loss = base - score(self.evidence, self.pairs, other)
+                loss = near.loss(other)
                 if loss < AGAINST and len(self._against(other)) > len(self.against):
                     loss += AGAINST
             for t, instead in change:

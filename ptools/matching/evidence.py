@@ -172,6 +172,10 @@ class Evidence:
         """Expect to be asked to judge changes of `got`, one at a time."""
         self._standing.around(got)
 
+    def own(self, got: Ints) -> float:
+        """Return what the pairs that `got` changes lose, as far as groups say: a part of the whole loss."""
+        return WEIGHT * self._standing.own(got)
+
     @cached_property
     def _standing(self) -> Standing:
         return Standing(self.source_groups, self.target_groups)

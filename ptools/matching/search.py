@@ -15,6 +15,7 @@ import numpy as np
 
 from ptools.matching.assignment import (
     Assignment,
+    Near,
     assign,
     certain_belief,
     complete,
@@ -171,7 +172,7 @@ def _only(pairs: Pairs) -> dict[int, int]:
 
 def _whole(evidence: Evidence, chosen: dict[int, int]) -> Assignment:
     chosen = complete(evidence, chosen)
-    return Assignment(chosen, score(evidence, evidence.pairs, chosen))
+    return Assignment(chosen, score(evidence, chosen))
 
 
 # -- second thoughts: what would the others say of these? -----------------------------------------------
@@ -217,7 +218,7 @@ def _pruned(evidence: Evidence, end: Assignment) -> Assignment:
     odd.sort(key=lambda t: fits[t])
     for gone in (odd, *([t] for t in odd)):
         chosen = {t: s for t, s in end.chosen.items() if t not in gone}
-        value = score(evidence, evidence.pairs, chosen) if chosen else -np.inf
+        value = score(evidence, chosen) if chosen else -np.inf
         if value > end.score + GAIN:
             end = Assignment(chosen, value)
     return end
@@ -228,17 +229,16 @@ def _ordered(evidence: Evidence, end: Assignment) -> Assignment:
     moved: frozenset[int] = frozenset()
     for _ in range(4):
         odd = evidence.concord.against(places(evidence, end.chosen))
-        ways = (
-            [way for way in changes(evidence, end.chosen, nearby=True) if odd & {t for t, _ in way}]
-            if odd
-            else []
-        )
-        fewer = [
-            (left, -other.score, way, other)
-            for gain, way, other in _tried(evidence, end, ways)
-            if (left := len(evidence.concord.against(places(evidence, other.chosen)))) < len(odd)
-            and gain > -AGAINST * max(1.0, ((len(odd) - left) / 2) ** 0.5)
-        ]
+        fewer = []
+        for way in changes(evidence, end.chosen, nearby=True) if odd else ():
+            chosen = swapped(end.chosen, way)
+            if odd.isdisjoint(t for t, _ in way) or len(set(chosen.values())) < len(chosen):
+                continue
+            left = len(evidence.concord.against(places(evidence, chosen)))
+            if left < len(odd):
+                other = Assignment(chosen, score(evidence, chosen))
+                if end.score - other.score < AGAINST * max(1.0, ((len(odd) - left) / 2) ** 0.5):
+                    fewer.append((left, -other.score, way, other))
         if not fewer:
             break
         _, _, way, end = min(fewer, key=lambda found: found[:2])
@@ -297,14 +297,14 @@ def _tried(
     evidence: Evidence, end: Assignment, tried: list[Change]
 ) -> list[tuple[float, Change, Assignment]]:
     """Return what each change gains, and what it makes, the best first."""
-    ways = []
-    evidence.around(places(evidence, end.chosen))
+    ways, near = [], Near(evidence, end)
     for change in tried:
         chosen = swapped(end.chosen, change)
         if len(set(chosen.values())) < len(chosen):
             continue  # what was free is so no more
-        value = score(evidence, evidence.pairs, chosen)
-        ways.append((value - end.score, change, Assignment(chosen, value)))
+        loss = near.loss(chosen)
+        if loss < np.inf:
+            ways.append((-loss, change, Assignment(chosen, end.score - loss)))
     return sorted(ways, key=lambda way: -way[0])
 
 
@@ -339,4 +339,4 @@ def _reconsider(evidence: Evidence, end: Assignment, members: set[int]) -> Assig
     for sharpness in (0.6, 1.0, 1.0, 2.0):
         belief[among] = consistent(evidence, asked, weights(), sharpness)
     chosen = complete(evidence, kept | assign(evidence, asked, weights()))
-    return Assignment(chosen, score(evidence, evidence.pairs, chosen))
+    return Assignment(chosen, score(evidence, chosen))

@@ -29,6 +29,7 @@ class Standing:
         self.scale_a = self.scale_b = np.zeros(0, np.float32)
         self.home: _Home | None = None
         self.away = _HERE
+        self.open = np.zeros(len(self.got), bool)  # target units whose value is still that of before
 
     def around(self, got: Ints) -> None:
         """Expect changes of `got`: between two of them it is come back to, with what was said of it."""
@@ -36,14 +37,34 @@ class Standing:
         self.home = _Home(got.copy(), self.value.copy(), self.scale_a, self.scale_b)
         self.away = _HERE
 
+    def own(self, got: Ints) -> float:
+        """Return how much less groups say of the pairs that `got` changes, than of those they had."""
+        changed = self._begin(got)
+        before = self.value[changed].sum()
+        self._ask(changed)
+        return float(before - self.value[changed].sum())
+
     def said(self, got: Ints) -> Floats:
         """Return what groups say of the pair of each target unit; `got` is its source unit, or -1."""
-        self._return()
-        again = self._move(got)
-        if again.any():
-            target = np.flatnonzero(again)
-            self.value[target] = self._said(got[target], target)
+        if not np.array_equal(got, self.got):
+            self._begin(got)
+        self._ask(self.open)
         return self.value
+
+    def _begin(self, got: Ints) -> Bools:
+        """Make `got` the present assignment; return which target units have another pair."""
+        self._return()
+        changed = got != self.got
+        self.open |= self._move(got)
+        self.open &= got >= 0
+        self.value[got < 0] = 0
+        return changed
+
+    def _ask(self, units: Bools) -> None:
+        target = np.flatnonzero(units & self.open)
+        if len(target):
+            self.value[target] = self._said(self.got[target], target)
+            self.open[target] = False
 
     def _said(self, source: Ints, target: Ints) -> Floats:
         named_a, named_b = self.ours.named[source], self.theirs.named[target]
@@ -70,6 +91,7 @@ class Standing:
             return
         self.between[self.away.where] = self.away.shared
         self.got, self.value = self.home.got, self.home.value.copy()
+        self.open = np.zeros(len(self.got), bool)
         self.scale_a, self.scale_b = self.home.scale_a, self.home.scale_b
 
     def _shift(self, got: Ints) -> tuple[Ints, Ints, Ints, Ints]:
