@@ -22,7 +22,8 @@ WHOLE, WHOLE_EACH = (
 )  # what it is worth that all neighbours are kept: at least, and of each unit
 CONCORD = 2.0  # weight of the order that names tell
 EACH = 8  # what it is worth that a unit has a place
-HOPELESS = 26.0  # a loss of the order and of the changed pairs above: the rest is not asked
+HOPELESS_ORDER, HOPELESS = 34.0, 26.0  # losses, of the order alone, and with those of the changed
+# pairs, above: the rest is not asked
 
 
 @dataclass
@@ -145,7 +146,8 @@ class Near:
         known = self.evidence.scores.get(whole.tobytes())
         if known is None:
             order = _order(self.evidence, whole)
-            if self.order - order + self.evidence.own(whole) > HOPELESS:
+            loss = self.order - order
+            if loss > HOPELESS_ORDER or loss + self.evidence.own(whole) > HOPELESS:
                 return np.inf
             known = _scored(self.evidence, whole, order)
         return self.score - known

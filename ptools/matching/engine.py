@@ -31,6 +31,8 @@ def solve(
     found = _solved(source, target, fixed, hints)
     used = {*found.mapping.values()}.union(*(t.sources for t in found.transforms.values()))
     busy = found.mapping.keys() | found.transforms.keys() | found.ambiguous.keys()
+    if used >= source.keys() or busy >= target.keys():
+        return found
     ours, theirs = biases.aside(
         [unit for unit in units(source) if used.isdisjoint(unit.roles.values())],
         [unit for unit in units(target) if busy.isdisjoint(unit.roles.values())],

@@ -83,6 +83,8 @@ def affine(state: Mapping[str, Shape]) -> dict[str, tuple[tuple[str, ...], str]]
 
 
 def _modern(key: str) -> str:
+    if "parametrizations." not in key:
+        return key
     for pattern, plain in _STORED:
         key = pattern.sub(plain, key)
     return key

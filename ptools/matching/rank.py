@@ -139,7 +139,7 @@ class Concord:
         self.kin = target.kin[self.a, self.b]
         kinds: dict[Hashable, int] = {}
         kind = np.array([kinds.setdefault(_kind(u), len(kinds)) for u in targets], dtype=np.int64)
-        self.kind = kind[self.a]
+        self.kind, self._kinds = kind[self.a], len(kinds)
         place = target.place[self.a, self.b] * (len(kinds) + 1) + self.kind
         self.turn = np.array([(a, b) in turns for a, b in pairs.tolist()], dtype=bool)
         _, self.place = np.unique(place, return_inverse=True)
@@ -147,6 +147,11 @@ class Concord:
             [targets[a].signature != targets[b].signature for a, b in pairs.tolist()], dtype=bool
         )
         plain = self.sign * ~self.turn
+        # (source units, source units): what `_pairs` looks up, in one number
+        numbers = np.cumsum(np.bincount(self.source.place.ravel(), minlength=1) > 0, dtype=np.int32)
+        self._several = int(numbers[-1])
+        self._codes = 8 * (numbers[self.source.place] - np.int32(1))
+        self._codes += self.source.kin * np.int32(4) + self.source.sign + np.int32(1)
         self._after = np.ascontiguousarray(self.source.sign.T, np.float32)
         self._around = csr_matrix(
             (
@@ -169,23 +174,29 @@ class Concord:
 
         Where shapes decide that numbers fall as the others rise, it is kept by those that fall.
         """
-        a, b = got[self.a], got[self.b]
-        sign = self.source.sign[a, b] * self.sign * (a >= 0) * (b >= 0)
+        sign, both_kin, place = self._pairs(got)
         sign[self.turn & (sign < 0)] = 0  # where one side has the levels the other way round
-        kin = KIN * float(self.weight @ (self.source.kin[a, b] & self.kin & (a >= 0) & (b >= 0)))
-        said = sign != 0
-        if not said.any():
+        kin = KIN * float(self.weight @ (both_kin & self.kin))
+        said = np.flatnonzero(sign)
+        if not len(said):
             return kin
+        ours = place[said] * self._kinds + self.kind[said]
         place, sign, weight = self.place[said], sign[said], self.weight[said]
-        ours = self.source.place[a, b][said] * (int(self.kind.max()) + 1) + self.kind[said]
-        _, ours = np.unique(ours, return_inverse=True)
-        wide = int(ours.max()) + 1
+        wide = self._several * self._kinds
         both, which = np.unique(place * wide + ours, return_inverse=True)
         decided = np.bincount(which, sign * self.decided[said])
         open_ = np.bincount(which, sign * ~self.decided[said])
         net = np.where(decided < 0, -1, 1) * open_ + np.abs(decided)
         size = np.bincount(place, weight)[both // wide] * np.bincount(ours, weight)[both % wide]
         return kin + float((net * np.abs(net) / np.sqrt(size)).sum())
+
+    def _pairs(self, got: Ints) -> tuple[Floats, NDArray[np.bool_], Ints]:
+        """Return of each pair of target units whether both are in order, whether their sources are kin, and
+        the place in which the names of these differ."""
+        a, b = got[self.a], got[self.b]
+        there = (a >= 0) & (b >= 0)
+        codes = self._codes[a, b]
+        return ((codes & 3) - 1) * self.sign * there, (codes & 4 > 0) & there, (codes >> 3).astype(int)
 
     def rises(self, a: int, b: int, from_a: int, from_b: int) -> bool:
         """Return whether two target units and their source units are in one order, as far as names tell.
@@ -199,9 +210,9 @@ class Concord:
 
     def against(self, got: Ints) -> set[int]:
         """Return the target units that could change places with another and would then be in order."""
-        a, b = got[self.a], got[self.b]
-        sign = self.source.sign[a, b] * self.sign * (a >= 0) * (b >= 0) * ~self.turn
-        place = self.place * (int(self.source.place.max(initial=0)) + 1) + self.source.place[a, b]
+        sign, _, place = self._pairs(got)
+        sign *= ~self.turn
+        place += self.place * self._several
         _, which = np.unique(place, return_inverse=True)
         falls = np.bincount(which, sign * self.decided)[which] < 0
         odd = (np.where(falls, -sign, sign) < 0) & ~self.decided
