@@ -82,6 +82,12 @@ class Agreement:
         self.named_a, self.named_b = ours.named[self.source], theirs.named[self.target]
         self.of_a = ours.of.take(self.source, axis=1)  # (A, pairs): the groups of each source unit
         self.of_b = theirs.of.take(self.target, axis=1)  # (B, pairs)
+        self.rows, self.by_group = self.of_a, ours.by_group
+        if len(source) < len(asked):  # only what is asked about is added up
+            there = np.zeros(ours.count + 1, bool)
+            there[self.of_a] = True
+            self.rows = (np.cumsum(there) - 1).take(self.of_a)
+            self.by_group = ours.by_group[np.flatnonzero(there)]
 
     def said(self, belief: Floats) -> Floats:
         """Return what groups say of the asked pairs: does each group of one unit go to one of the other?
@@ -109,9 +115,9 @@ class Agreement:
         table = csr_matrix((p.astype(np.float32), (source, target)), shape=shape)
         from_s = table @ b
         if from_s.nnz < 0.05 * from_s.shape[0] * from_s.shape[1]:  # an assignment: sparse is faster
-            between = (self.ours.by_group @ from_s).toarray()
+            between = (self.by_group @ from_s).toarray()
         else:
-            between = self.ours.by_group @ from_s.toarray()
+            between = self.by_group @ from_s.toarray()
         rows = np.bincount(source, p, shape[0])
         columns = np.bincount(target, p, shape[1])
         sum_a, sum_b = self.ours.by_group @ rows, self.theirs.by_group @ columns
@@ -132,14 +138,15 @@ class Agreement:
         a, scale_a = _without(known.from_t, known.sum_a, known.rows, of_a, source, target, p)
         b, scale_b = _without(known.from_s, known.sum_b, known.columns, of_b, target, source, p)
         b += p  # it is in both `a` and `b`
-        best_a, best_b = _best(known.between, of_a, of_b, a, b, scale_a, scale_b)
+        rows = self.rows[: len(of_a), part]
+        best_a, best_b = _best(known.between, rows, of_b, a, b, scale_a, scale_b)
         return _sum(best_a, named_a) + _sum(best_b, named_b)
 
 
 class _Known(NamedTuple):
     """Sums of beliefs."""
 
-    between: Singles  # (groups of the source, groups of the target)
+    between: Singles  # (groups of the source that are asked about, groups of the target)
     from_s: Singles  # (source units, groups of the target)
     from_t: Singles  # (target units, groups of the source)
     rows: Singles  # of each source unit
@@ -165,7 +172,7 @@ def _without(
 
 def _best(
     between: Singles,
-    of_a: Ints,
+    rows: Ints,
     of_b: Ints,
     a: Singles,
     b: Singles,
@@ -177,13 +184,13 @@ def _best(
     Of two groups at least one is by name: that neighbours go to neighbours is not asked here.
     """
     flat, wide = between.ravel(), between.shape[1]
-    best_a = np.zeros((len(of_a) - BESIDE, of_a.shape[1]), np.float32)
-    best_b = np.zeros((len(of_b) - BESIDE, of_a.shape[1]), np.float32)
+    best_a = np.zeros((len(rows) - BESIDE, rows.shape[1]), np.float32)
+    best_b = np.zeros((len(of_b) - BESIDE, rows.shape[1]), np.float32)
     places, shares = np.empty(of_b.shape, np.int64), np.empty(of_b.shape, np.float32)
     less = b - np.float32(0.02)  # every share is a little more than nothing
-    for k in range(len(of_a)):  # not all at once: one row stays in the cache
+    for k in range(len(rows)):  # not all at once: one row stays in the cache
         first = BESIDE if k < BESIDE else 0
-        np.add(of_b[first:], of_a[k] * wide, out=places[first:])
+        np.add(of_b[first:], rows[k] * wide, out=places[first:])
         both = flat.take(places[first:], out=shares[first:], mode="clip")
         both -= a[k]
         np.maximum(both, b[first:], out=both)
