@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ptools.matching import Match, match
-from ptools.matching.assignment import score
+from ptools.matching.assignment import Assignment, Near, score
 from ptools.matching.evidence import Evidence
 from ptools.matching.swaps import CLEAR, changes, glances, swapped
 from ptools.matching.units import units
@@ -793,13 +793,32 @@ def test_a_change_that_a_glance_rules_out_would_lose() -> None:
     evidence = Evidence(units(source), units(target))
     chosen = {t: t for t in range(len(evidence.targets))}
     ways = changes(evidence, chosen)
-    before = score(evidence, evidence.pairs, chosen)
+    before = score(evidence, chosen)
     ruled_out = 0
     for way, seen in zip(ways, glances(evidence, chosen, ways), strict=True):
         if seen >= CLEAR:
             ruled_out += 1
-            assert before - score(evidence, evidence.pairs, swapped(chosen, way)) > 2
+            assert before - score(evidence, swapped(chosen, way)) > 2
     assert ruled_out > 20
+
+
+def test_a_change_that_is_not_asked_further_would_lose() -> None:
+    source, target = resnet()
+    evidence, fresh = (Evidence(units(source), units(target)) for _ in range(2))
+    chosen = {t: t for t in range(len(evidence.targets))}
+    before = score(fresh, chosen)
+    near, hopeless, asked = Near(evidence, Assignment(chosen, before)), 0, 0
+    for way in changes(evidence, chosen):
+        other = swapped(chosen, way)
+        loss, true = near.loss(other), before - score(fresh, other)
+        if loss == np.inf:
+            hopeless += 1
+            assert true > 9
+        else:
+            asked += 1
+            assert loss == pytest.approx(true, abs=1e-3)
+    assert hopeless > 20
+    assert asked > 5
 
 
 # -- the shared pairs, where they are -----------------------------------------------------------------

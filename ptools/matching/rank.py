@@ -191,12 +191,11 @@ class Concord:
         return kin + float((net * np.abs(net) / np.sqrt(size)).sum())
 
     def _pairs(self, got: Ints) -> tuple[Floats, NDArray[np.bool_], Ints]:
-        """Return of each pair of target units whether both are in order, whether their sources are kin, and
-        the place in which the names of these differ."""
+        """Return, of pairs of target units, their order, whether sources are kin, and where these differ."""
         a, b = got[self.a], got[self.b]
         there = (a >= 0) & (b >= 0)
-        codes = self._codes[a, b]
-        return ((codes & 3) - 1) * self.sign * there, (codes & 4 > 0) & there, (codes >> 3).astype(int)
+        codes = self._codes[a, b].astype(int)
+        return ((codes & 3) - 1) * self.sign * there, (codes & 4 > 0) & there, codes >> 3
 
     def rises(self, a: int, b: int, from_a: int, from_b: int) -> bool:
         """Return whether two target units and their source units are in one order, as far as names tell.

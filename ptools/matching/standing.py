@@ -29,7 +29,7 @@ class Standing:
         self.scale_a = self.scale_b = np.zeros(0, np.float32)
         self.home: _Home | None = None
         self.away = _HERE
-        self.open = np.zeros(len(self.got), bool)  # target units whose value is still that of before
+        self.open = np.zeros(len(self.got), bool)  # target units that are still to be asked about
 
     def around(self, got: Ints) -> None:
         """Expect changes of `got`: between two of them it is come back to, with what was said of it."""
@@ -54,7 +54,7 @@ class Standing:
     def _begin(self, got: Ints) -> Bools:
         """Make `got` the present assignment; return which target units have another pair."""
         self._return()
-        changed = got != self.got
+        changed = np.asarray(got != self.got)
         self.open |= self._move(got)
         self.open &= got >= 0
         self.value[got < 0] = 0
