@@ -33,8 +33,8 @@ def parts(folder: Path | None) -> dict[str, Callable[..., list[Row]]]:
         "recipes": partial(training_accuracy.recipes, folder),
         "accuracy": partial(training_accuracy.mlp, folder),
         "bf16": partial(training_accuracy.bf16, folder),
-        # F
         "finetune": training_finetune.finetune,
+        "fold": training_finetune.fold,
         "jpeg": training_finetune.jpeg,
         "cache": training_finetune.cache,
         "default": training_start.default,

@@ -14,11 +14,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptools.data import Batches, Split, augment, memory
 from ptools.data.batches import aligned
 from ptools.errors import FileError
+from ptools.training.folding import folded
 from ptools.training.step import autocast
 from ptools.training.tail import NotProven, Tail, features
 
@@ -31,6 +32,7 @@ __all__ = ["Features", "parts"]
 _PIXELS = 8 * 3 * 224 * 224  # numbers in a batch, for each core: of 10 images one costs a 6th more
 _DEVICE = 2**24  # numbers in a batch for a GPU: 64 MB
 _TOGETHER = 8  # batches that are made at once: of small ones the calls cost most
+_FEW = 100  # images: of fewer, folding costs what it saves
 _SHARE = 2  # of the free memory the features may take one part in so many
 
 
@@ -104,7 +106,8 @@ def parts(
     """
     images, settings, team = session.images, session.settings, session.team
     counts = [len(images.train) * views, len(images.val) if images.val is not None else 0]
-    place = _place(session, tail, sum(counts))
+    of = features(_backbone(session, tail, sum(counts)), tail)
+    place = _place(session, of, sum(counts))
     done = 0
 
     def step(number: int) -> None:
@@ -114,11 +117,11 @@ def parts(
 
     chosen = augment.parse(settings.augment)
     numbers = [settings.seed * views + view for view in range(views)] if chosen else [1]
-    train = _computed(session, tail, images.train, place, numbers, step)
+    train = _computed(session, of, images.train, place, numbers, step)
     order = _order(session, images.train, settings.batch_size, settings.seed)
     val = test = None
     if images.val is not None:
-        found = _computed(session, tail, images.val, place, [], step)
+        found = _computed(session, of, images.val, place, [], step)
         val = Features(found, _order(session, images.val, 1024, None), settings.device)
     if images.test is not None:
         test = _Live(
@@ -127,12 +130,21 @@ def parts(
     return Features(train, order, settings.device), val, test
 
 
-def _place(session: Session, tail: Tail, count: int) -> str:
+def _backbone(session: Session, tail: Tail, count: int) -> nn.Module:
+    """Return the network as it makes features of `count` images fastest."""
+    net, settings = session.net.eval(), session.settings
+    if count < _FEW or settings.amp == "fp16":  # a folded scale may be too large for fp16
+        return net
+    random = torch.Generator().manual_seed(0)
+    image = torch.rand(1, *session.images.shape, generator=random).to(settings.device)
+    return folded(net, tail, image, torch.bfloat16 if settings.amp == "bf16" else None)
+
+
+def _place(session: Session, of: Callable[[Tensor], Tensor], count: int) -> str:
     """Return where the features are kept: beside the network, or in memory. Raises NotProven."""
-    one = features(session.net.eval(), tail)
     blank = torch.zeros(1, *session.images.shape, device=session.settings.device)
     with torch.no_grad(), autocast(session.settings):
-        needed = one(blank).nbytes * count
+        needed = of(blank).nbytes * count
     device = torch.device(session.settings.device)
     if device.type == "cuda" and needed <= torch.cuda.mem_get_info(device)[0] // 4:
         return session.settings.device
@@ -146,7 +158,7 @@ def _place(session: Session, tail: Tail, count: int) -> str:
 
 def _computed(
     session: Session,
-    tail: Tail,
+    of: Callable[[Tensor], Tensor],
     samples: Samples,
     place: str,
     numbers: list[int],
@@ -155,7 +167,6 @@ def _computed(
     """Run the backbone over the samples, once for each view; `numbers` are those of the augmentation."""
     chosen = augment.parse(session.settings.augment) if numbers else None
     batches = _batches(session, samples, augment=chosen)
-    of = features(session.net.eval(), tail)
     views = []
     for number in numbers or [1]:
         kept: list[Tensor] = []
