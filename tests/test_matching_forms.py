@@ -115,6 +115,50 @@ def test_fused_as_registered_or_as_named_is_not_certain(fused: str, sure: bool) 
     )
 
 
+@pytest.mark.parametrize(
+    ("registered", "whole", "order", "sure"),
+    [
+        (("gate_proj", "up_proj"), "gate_up_proj", ("gate_proj", "up_proj"), "certain"),
+        (("key", "query", "value"), "keyqueryvalue", ("key", "query", "value"), "certain"),
+        (("q_proj", "k_proj", "v_proj"), "kqv_proj", ("k_proj", "q_proj", "v_proj"), "likely"),
+        (("ix", "fx", "ux", "ox"), "ioux", ("ix", "ox", "ux"), "likely"),
+    ],
+)
+def test_a_name_that_spells_others_is_all_of_them(
+    registered: tuple[str, ...], whole: str, order: tuple[str, ...], sure: str
+) -> None:
+    """In the order that it spells; where the file has another, that is likely only."""
+    apart, fused = linear("embed", 50, 24), linear("embed", 50, 24)
+    for i in range(3):
+        for part in registered:
+            apart |= linear(f"layers.{i}.{part}", 32, 24)
+        fused |= linear(f"layers.{i}.{whole}", 32 * len(order), 24)
+        for part in set(registered) - set(order):
+            fused |= linear(f"layers.{i}.{part}", 32, 24)
+        apart |= linear(f"layers.{i}.down", 24, 32)
+        fused |= linear(f"layers.{i}.down", 24, 32)
+    found = match(apart, fused)
+    assert found.verdict == "complete"
+    for role in ("weight", "bias"):
+        parts = tuple(f"layers.1.{part}.{role}" for part in order)
+        assert found.transforms[f"layers.1.{whole}.{role}"] == Transform("cat0", parts)
+        assert found.confidence[f"layers.1.{whole}.{role}"] == sure
+    back = match(fused, apart)
+    split = Transform(f"split0:1/{len(order)}", (f"layers.2.{whole}.bias",))
+    assert back.transforms[f"layers.2.{order[1]}.bias"] == split
+
+
+def test_half_of_a_small_network_found_whole_under_one_name_is_a_part_of_it() -> None:
+    cell = linear("ix", 40, 50) | linear("ih", 40, 40) | linear("fx", 40, 50) | linear("fh", 40, 40)
+    own = linear("emb", 200, 50, bias=False) | linear("similarity.a", 30, 80)
+    new = linear("output.l1", 3, 40) | linear("head.l1", 5, 40) | linear("head.l2", 7, 5)
+    source = own | {f"encoder.cell.{key}": shape for key, shape in cell.items()}
+    target = {f"tree.{key}": shape for key, shape in cell.items()} | new
+    found = match(source, target)
+    assert found.verdict == "partial"
+    assert found.mapping == {f"tree.{key}": f"encoder.cell.{key}" for key in cell}
+
+
 def test_a_row_for_a_bias_tells_how_a_square_matrix_is_stored() -> None:
     """x @ w + b, with b of shape (1, out): w is (in, out)."""
     rest = linear("fc", 5, 48) | {"embed.weight": (90, 30)}

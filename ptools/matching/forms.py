@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, permutations, takewhile
 from math import prod
 
 from ptools.matching.keys import squeezed
@@ -103,7 +104,7 @@ def _fused(units: list[Unit], others: list[Unit], *, unequal: bool = False) -> l
     """
     here, there = Counter(u.signature for u in units), Counter(u.signature for u in others)
     instead: dict[int, list[Unit]] = {}
-    for parts in _side_by_side(units, unequal):
+    for parts in chain(_spelled(units, others), _side_by_side(units, unequal)):
         whole, rest = _whole(parts)
         lacking = there[whole.signature] > here[whole.signature]
         spare = here[parts[0].signature] > there[parts[0].signature]
@@ -112,6 +113,38 @@ def _fused(units: list[Unit], others: list[Unit], *, unequal: bool = False) -> l
             instead |= {part.index: [] for part in parts}
             instead[first.index] = [whole, *rest]
     return [new for unit in units for new in instead.get(unit.index, [unit])]
+
+
+def _spelled(units: list[Unit], others: list[Unit]) -> Iterator[list[Unit]]:
+    """Yield units of one parent in the order in which the name of one on the other side spells theirs.
+
+    ix, ox and ux are ioux; gate_proj and up_proj are gate_up_proj.
+    """
+    families: dict[tuple[tuple[str, ...], Shape], list[Unit]] = defaultdict(list)
+    for unit in units:
+        shape = squeezed(unit.shapes.get("weight", ()))
+        if len(shape) == 2 and unit.path:
+            families[unit.path[:-1], shape].append(unit)
+    wholes = {
+        (unit.path[-1].replace("_", ""), shape)
+        for unit in others
+        if unit.path and len(shape := squeezed(unit.shapes.get("weight", ()))) == 2
+    }
+    for (_, (rows, columns)), family in families.items():
+        names = {unit.path[-1].replace("_", ""): unit for unit in family}
+        for name, shape in wholes if 2 <= len(family) <= 6 else ():
+            several = shape[0] // rows
+            if shape == (several * rows, columns) and 2 <= several <= len(family):
+                for some in permutations(names, several):
+                    if _joined(some) == name:
+                        yield [names[part] for part in some]
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    """Return the name of several in one: what they end with in common stands at its end, once."""
+    letters = zip(*map(reversed, names), strict=False)
+    end = sum(1 for _ in takewhile(lambda last: len(set(last)) == 1, letters))
+    return "".join(name[: len(name) - end] for name in names) + names[0][len(names[0]) - end :]
 
 
 def _side_by_side(units: list[Unit], unequal: bool) -> Iterator[list[Unit]]:

@@ -99,7 +99,8 @@ class Whole:
                     found = counts.setdefault(unit.path[:depth], [0, 0])
                     found[0] += 1
                     found[1] += unit.index in mapped
-            if any(m >= 0.95 * n and n >= max(8, 0.2 * len(units)) for n, m in counts.values()):
+            few, many = max(8, 0.2 * len(units)), max(4, 0.5 * len(units))
+            if any(m >= 0.95 * n and n >= min(few, many) for n, m in counts.values()):
                 return True
         return False
 
