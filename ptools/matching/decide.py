@@ -137,7 +137,7 @@ class View:
             source, target = self.evidence.sources[s], self.evidence.targets[t]
             if guessed(source, target) or guessed(target, source):
                 decision.confidence[t] = "likely"
-                decision.reasons[t] = "fused in the order of their names; they are registered otherwise"
+                decision.reasons[t] = "fused in the order of names; they are registered otherwise"
 
     def _needed(self, t: int) -> float:
         """Return the lead that decides: less where the last words of both names are the same."""
