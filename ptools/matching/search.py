@@ -53,6 +53,7 @@ def search(evidence: Evidence) -> list[Assignment]:
         return []
     ends: list[Assignment] = []
     best = by_order = order_alone(evidence)
+    firm = False
     for number, belief in enumerate(beginnings(evidence)):
         pairs, belief = _learn(evidence, belief)
         here = len(ends)
@@ -63,9 +64,11 @@ def search(evidence: Evidence) -> list[Assignment]:
         before, best = best, max(ends, key=lambda end: end.score)
         again = max(ends[here:], key=lambda end: end.score).chosen == before.chosen
         even = in_order(best.chosen) > len(best.chosen) == min(evidence.shape)
-        if even or (number and again and not _torn(evidence, before)):
+        firm = bool(number) and again and not _torn(evidence, before)
+        if even or firm:
             break  # all of it in order; or from another beginning it ends there as well
-    if in_order(best.chosen) < UNEVEN * len(best.chosen):
+    uneven = in_order(best.chosen) < UNEVEN * len(best.chosen)
+    if uneven and (evidence.registered or not firm):  # sorted keys are never in order
         for belief in counted_down(evidence):
             pairs, belief = _learn(evidence, belief)
             ends += [_settle(evidence, pairs, belief, trust) for trust in (0.0, 0.7)]
