@@ -1,6 +1,6 @@
 """A frozen network as it runs fastest: every BatchNorm that only scales is part of the convolution before it.
 
-folded(net, leaves, image)   a network that returns the same, up to the last bits
+folded(net, tail, image)   a network that returns the same, up to the last bits
 
 The network itself is left as it is: what is folded are copies, everything else is shared.
 """
